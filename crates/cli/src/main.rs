@@ -1,0 +1,2 @@
+//! The command `stylet`.
+fn main() {}

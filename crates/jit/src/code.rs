@@ -1,0 +1,81 @@
+//! What the compiler is told and what it gives: position-independent bytes and relocations.
+
+/// A place outside the generated code that it refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sym {
+    /// Header of the map with this index (what a BPF map pointer is at run time).
+    Map(u32),
+    /// First byte of the value of an array map with one entry (`PSEUDO_MAP_IDX_VALUE`).
+    MapValue(u32),
+    /// Entry of a helper, by number.
+    Helper(u32),
+    /// Entry of a kfunc, by BTF id in the target's BTF.
+    Kfunc(u32),
+}
+
+/// A 32-bit RIP-relative field: `field = address(sym) + addend - (address(field) + 4)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloc {
+    /// Offset of the four-byte field in [`Code::text`].
+    pub at: u32,
+    /// What it refers to.
+    pub sym: Sym,
+    /// Added to the address of `sym`.
+    pub addend: i32,
+}
+
+/// How a helper is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HelperImpl {
+    /// Near call of `Sym::Helper(id)`.
+    Call,
+    /// The result is the u64 at this offset of the run context.
+    LoadRunCtx64(i32),
+    /// The result is the zero-extended u32 at this offset of the run context.
+    LoadRunCtx32(i32),
+    /// `bpf_tail_call`: the prog array has entries of i64 at `values_off` from the map header, 0 for empty, else
+    /// (code address - map header address); the u32 entry count is at `max_entries_off`, the u32 count of tail
+    /// calls so far at `count_off` of the run context.
+    TailCall {
+        /// Offset of the first entry from the map header.
+        values_off: i32,
+        /// Offset of the entry count from the map header.
+        max_entries_off: i32,
+        /// Offset of the count in the run context.
+        count_off: i32,
+    },
+    /// `bpf_map_lookup_elem` on this map is an array lookup: values of `elem_size` bytes at `values_off` from the map
+    /// header, `max_entries` of them.
+    ArrayLookup {
+        /// Offset of the first value from the map header.
+        values_off: i32,
+        /// Distance of two values in bytes.
+        elem_size: u32,
+        /// Number of values.
+        max_entries: u32,
+    },
+}
+
+/// Choices for one compilation.
+pub struct Options<'a> {
+    /// How to carry out helper `id`, called with the map of index `map` where the verifier knows it.
+    pub helper: &'a dyn Fn(u32, Option<u32>) -> HelperImpl,
+}
+
+/// Generated code. Its entry (offset 0) has the System V ABI: `rdi..r8` are R1 to R5, `r9` is the run context, the
+/// result is in `rax`; `rbx rbp r12..r15` are preserved. Helpers are called the same way.
+#[derive(Clone, Debug, Default)]
+pub struct Code {
+    /// Machine code, position-independent once relocated.
+    pub text: Vec<u8>,
+    /// Fields to fill in when the place of the code is known.
+    pub relocs: Vec<Reloc>,
+    /// For each BPF slot the offset of its code; slots without code have that of the next.
+    pub insn_offsets: Vec<u32>,
+    /// The code uses `r9` (helper calls that take the run context, tail calls).
+    pub uses_run_ctx: bool,
+    /// The code calls helpers or kfuncs, which may touch vector registers and use more stack.
+    pub has_calls: bool,
+    /// Offsets of loads that may fault and the offset to continue at, destination zeroed (`MemKind::Probe`).
+    pub fixups: Vec<(u32, u32)>,
+}

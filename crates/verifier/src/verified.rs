@@ -1,0 +1,114 @@
+//! The proof: a program that passed, with what the walk found out about it.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+use stylet_insn::Insn;
+use stylet_uapi::{AttachType, ProgType};
+
+/// A function of the program; the first is the main program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subprog {
+    /// First slot.
+    pub start: u32,
+    /// One past the last slot.
+    pub end: u32,
+    /// Bytes of stack used below R10, not rounded.
+    pub stack_depth: u32,
+    /// Called back from a helper or kfunc (`bpf_loop`, `for_each_map_elem`), not by `call`.
+    pub is_cb: bool,
+    /// Contains a tail call.
+    pub has_tail_call: bool,
+}
+
+/// What a load, store or atomic addresses, the same on every path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MemKind {
+    /// Not a memory access, or never reached.
+    #[default]
+    None,
+    /// The frame of this or a calling function.
+    Stack,
+    /// The context.
+    Ctx,
+    /// A map value or other checked memory: needs no run-time check.
+    Checked,
+    /// A pointer whose target may be gone or invalid (`PROBE_MEM`): a load that faults gives 0.
+    Probe,
+    /// Arena memory (`PROBE_MEM32`).
+    Arena,
+}
+
+/// Facts about one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsnFact {
+    /// Some path reaches it. Unreached slots are dead code and may be left out.
+    pub seen: bool,
+    /// What a memory instruction addresses.
+    pub mem: MemKind,
+    /// For a helper call with a map argument that is the same map on every path: its index.
+    pub map: Option<u32>,
+    /// For a conditional jump: `Some(taken)` when every path goes the same way.
+    pub branch: Option<bool>,
+}
+
+/// Results of verification that code generation and trampolines use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// One entry a slot.
+    pub insns: Vec<InsnFact>,
+    /// Bit n: the eight bytes at context offset 8n are read by a load.
+    pub ctx_read: u64,
+    /// Bit n: the eight bytes at context offset 8n are written by a store.
+    pub ctx_written: u64,
+    /// The context pointer is passed to a helper, kfunc or callback: all of it must be there.
+    pub ctx_escapes: bool,
+    /// Helper numbers called on some path.
+    pub helpers: BTreeSet<u32>,
+    /// BTF ids (in the target's BTF) of kfuncs called on some path.
+    pub kfuncs: BTreeSet<u32>,
+    /// Instructions processed by the walk (`insn_processed`).
+    pub insn_processed: u64,
+    /// Most states held at once, and in all (`peak_states`, `total_states`).
+    pub peak_states: u32,
+    /// See `peak_states`.
+    pub total_states: u32,
+    /// Bytes of stack of the deepest call chain.
+    pub max_stack: u32,
+}
+
+/// A program that passed the verifier. Only this crate can make one.
+#[derive(Clone, Debug)]
+pub struct VerifiedProg {
+    pub(crate) prog_type: ProgType,
+    pub(crate) expected_attach_type: AttachType,
+    pub(crate) insns: Vec<Insn>,
+    pub(crate) subprogs: Vec<Subprog>,
+    pub(crate) facts: Facts,
+}
+
+impl VerifiedProg {
+    /// Program type it was verified as.
+    pub fn prog_type(&self) -> ProgType {
+        self.prog_type
+    }
+
+    /// Expected attach type it was verified with.
+    pub fn expected_attach_type(&self) -> AttachType {
+        self.expected_attach_type
+    }
+
+    /// All slots, as they were given.
+    pub fn insns(&self) -> &[Insn] {
+        &self.insns
+    }
+
+    /// Functions, ascending by first slot.
+    pub fn subprogs(&self) -> &[Subprog] {
+        &self.subprogs
+    }
+
+    /// What the walk found out.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
