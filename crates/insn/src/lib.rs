@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod insn;
+mod make;
 pub mod opcode;
 
 pub use insn::Insn;

@@ -78,6 +78,9 @@ pub const CMPXCHG: i32 = 0xf0 | FETCH;
 pub const LOAD_ACQ: i32 = 0x100;
 pub const STORE_REL: i32 = 0x110;
 
+/// `off` of a 64-bit `MOV X` that casts between address spaces (`BPF_ADDR_SPACE_CAST`).
+pub const ADDR_SPACE_CAST: i16 = 1;
+
 /// Opcode byte of the two-slot 64-bit immediate load.
 pub const LDDW: u8 = LD | IMM | DW;
 
