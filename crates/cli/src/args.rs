@@ -1,0 +1,146 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// eBPF tracing in user space: runs ordinary BPF objects against ordinary processes, without root.
+#[derive(Debug, Parser)]
+#[command(name = "stylet", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run BPF objects against a command or running processes.
+    Run(RunArgs),
+    /// Show what is in a BPF object: programs, maps, BTF, instructions, machine code.
+    Inspect(InspectArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell to complete for.
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where programs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Backend {
+    /// Inside the traced processes: no root, no kernel BPF.
+    User,
+    /// In the kernel, through bpf(2).
+    Kernel,
+}
+
+/// `stylet run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// BPF object files (.bpf.o).
+    #[arg(required = true, value_name = "OBJECT")]
+    pub objects: Vec<PathBuf>,
+    /// Trace a running process; may be given several times.
+    #[arg(short, long = "pid", value_name = "PID")]
+    pub pids: Vec<i32>,
+    /// Attach a program whose section names no target, or another target than its section's: [PROG=]PATH:FUNC[+OFFSET].
+    /// Without PROG: every program whose section names none.
+    #[arg(short, long = "attach", value_name = "[PROG=]TARGET")]
+    pub attach: Vec<String>,
+    /// Set a global variable of the object before it is loaded.
+    #[arg(short = 'G', long = "set-global", value_name = "NAME=VALUE")]
+    pub globals: Vec<String>,
+    /// Run only these programs.
+    #[arg(long = "prog", value_name = "NAME")]
+    pub progs: Vec<String>,
+    /// Stop after this time: 10, 10s, 500ms, 2m.
+    #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
+    pub duration: Option<Duration>,
+    /// Stop after this many events.
+    #[arg(long, value_name = "N")]
+    pub events: Option<u64>,
+    /// Decode events as this BTF type of the object; MAP=TYPE for one map.
+    #[arg(long = "event", value_name = "[MAP=]TYPE")]
+    pub event_types: Vec<String>,
+    /// Print no live events, only the maps at the end.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// One JSON object a line instead of text.
+    #[arg(long)]
+    pub json: bool,
+    /// Show the verifier's whole log when a program is rejected.
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Allow programs that change the traced process (bpf_probe_write_user, bpf_override_return, bpf_send_signal).
+    #[arg(long)]
+    pub allow_write: bool,
+    /// Where the programs run.
+    #[arg(long, value_enum, default_value = "user")]
+    pub backend: Backend,
+    /// Command to start and trace, after `--`.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+/// `stylet inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// BPF object file (.bpf.o).
+    #[arg(value_name = "OBJECT")]
+    pub object: PathBuf,
+    /// Only this program.
+    #[arg(long, value_name = "NAME")]
+    pub prog: Option<String>,
+    /// The instructions of each program, with C source lines.
+    #[arg(short = 'd', long)]
+    pub disasm: bool,
+    /// The machine code of each program for the user backend.
+    #[arg(long)]
+    pub jited: bool,
+    /// The object's BTF types as C.
+    #[arg(long)]
+    pub btf: bool,
+    /// JSON instead of text.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Parses `10`, `1.5s`, `500ms`, `2m`, `1h`; a bare number is seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a time such as 10s or 500ms"))?;
+    let scale = match unit {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" => 1e-6,
+        "m" => 60.0,
+        "h" => 3600.0,
+        _ => return Err(format!("unknown unit '{unit}' (us, ms, s, m, h)")),
+    };
+    Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(parse_duration("2"), Ok(Duration::from_secs(2)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert!(parse_duration("-1").is_err());
+        assert!(parse_duration("5x").is_err());
+        assert!(parse_duration("").is_err());
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

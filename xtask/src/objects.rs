@@ -1,0 +1,104 @@
+//! `cargo xtask objects [--check]`: builds every `*.bpf.c` under `examples/` and `filetests/` by the command in its
+//! `// build:` line into the `.bpf.o` beside it, or checks that the committed one is what the source gives.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Folders that hold sources with prebuilt objects.
+const ROOTS: [&str; 2] = ["examples", "filetests"];
+
+/// Builds or checks all objects; the error names every source that failed.
+pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
+    let check = match args {
+        [] => false,
+        [flag] if flag == "--check" => true,
+        _ => return Err("usage: cargo xtask objects [--check]".into()),
+    };
+    let mut sources = Vec::new();
+    for folder in ROOTS {
+        find(&root.join(folder), &mut sources).map_err(|e| format!("{folder}: {e}"))?;
+    }
+    sources.sort();
+    let scratch = std::env::temp_dir().join(format!("stylet-objects-{}", std::process::id()));
+    std::fs::create_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    let mut failed = Vec::new();
+    let mut built = 0;
+    for source in &sources {
+        match one(source, &scratch, check) {
+            Ok(true) => built += 1,
+            Ok(false) => {}
+            Err(e) => failed.push(format!("{}: {e}", source.display())),
+        }
+    }
+    std::fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    if failed.is_empty() {
+        eprintln!("{built} objects {}", if check { "are what their sources give" } else { "built" });
+        Ok(())
+    } else {
+        Err(failed.join("\n"))
+    }
+}
+
+/// Sources below `folder`, at any depth.
+fn find(folder: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            find(&path, into)?;
+        } else if path.to_string_lossy().ends_with(".bpf.c") {
+            into.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Builds one source; `Ok(false)` when it has no `// build:` line and no prebuilt object.
+fn one(source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
+    let object = source.with_extension("o");
+    let text = std::fs::read_to_string(source).map_err(|e| e.to_string())?;
+    let Some(command) = text.lines().find_map(|l| l.trim().strip_prefix("// build:")) else {
+        return if object.exists() { Err("an object without a '// build:' line".into()) } else { Ok(false) };
+    };
+    let name = source.file_name().and_then(|n| n.to_str()).ok_or("no file name")?;
+    let folder = source.parent().ok_or("no folder")?;
+    let fresh = scratch.join(name).with_extension("o");
+    let mut words = command.split_whitespace();
+    let clang = versioned(words.next().ok_or("an empty '// build:' line")?);
+    // The source is named relative to its folder so that BTF's line info is the same on every machine.
+    sh(Command::new(&clang)
+        .current_dir(folder)
+        .args(words)
+        .arg("-I/usr/include/x86_64-linux-gnu")
+        .args(["-c", name, "-o"])
+        .arg(&fresh))?;
+    sh(Command::new("llvm-strip-14").arg("-g").arg(&fresh))?;
+    if check {
+        let old = std::fs::read(&object).map_err(|e| format!("{}: {e}", object.display()))?;
+        let new = std::fs::read(&fresh).map_err(|e| e.to_string())?;
+        if old != new {
+            return Err("the committed object differs from what the source gives (cargo xtask objects)".into());
+        }
+    } else {
+        std::fs::copy(&fresh, &object).map_err(|e| e.to_string())?;
+    }
+    Ok(true)
+}
+
+/// Debian 12's plain `clang` is version 14: named so, the result does not depend on what else is installed.
+fn versioned(compiler: &str) -> String {
+    if compiler == "clang" { "clang-14".into() } else { compiler.into() }
+}
+
+/// Runs a command; its standard error becomes the error.
+fn sh(command: &mut Command) -> Result<(), String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|e| format!("{program}: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{program}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+    }
+}
