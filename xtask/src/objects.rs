@@ -32,7 +32,10 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     }
     std::fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
     if failed.is_empty() {
-        eprintln!("{built} objects {}", if check { "are what their sources give" } else { "built" });
+        eprintln!(
+            "{built} objects {}",
+            if check { "are what their sources give" } else { "built" }
+        );
         Ok(())
     } else {
         Err(failed.join("\n"))
@@ -60,7 +63,11 @@ fn one(source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
     let object = source.with_extension("o");
     let text = std::fs::read_to_string(source).map_err(|e| e.to_string())?;
     let Some(command) = text.lines().find_map(|l| l.trim().strip_prefix("// build:")) else {
-        return if object.exists() { Err("an object without a '// build:' line".into()) } else { Ok(false) };
+        return if object.exists() {
+            Err("an object without a '// build:' line".into())
+        } else {
+            Ok(false)
+        };
     };
     let name = source.file_name().and_then(|n| n.to_str()).ok_or("no file name")?;
     let folder = source.parent().ok_or("no folder")?;
@@ -79,7 +86,10 @@ fn one(source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
         let old = std::fs::read(&object).map_err(|e| format!("{}: {e}", object.display()))?;
         let new = std::fs::read(&fresh).map_err(|e| e.to_string())?;
         if old != new {
-            return Err("the committed object differs from what the source gives (cargo xtask objects)".into());
+            return Err(
+                "the committed object differs from what the source gives (cargo xtask objects)"
+                    .into(),
+            );
         }
     } else {
         std::fs::copy(&fresh, &object).map_err(|e| e.to_string())?;
