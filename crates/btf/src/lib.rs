@@ -1,9 +1,22 @@
 //! BTF: parse, write, print as C, CO-RE relocation.
+//!
+//! [`Btf`] is a set of types; a type is named by its [`TypeId`] and seen through a [`Type`].
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
-/// A set of BTF types, maybe on top of a base set (split BTF).
-#[derive(Clone, Debug, Default)]
-pub struct Btf {}
+mod btf;
+mod declarator;
+mod error;
+mod index;
+pub mod limits;
+mod loops;
+mod parse;
+mod resolve;
+mod types;
+
+pub use btf::Btf;
+pub use error::{Error, ExtFault, Fault, HeaderFault, ReloFault};
+pub use index::essential_name;
+pub use types::*;
