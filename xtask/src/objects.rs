@@ -1,11 +1,11 @@
-//! `cargo xtask objects [--check]`: builds every `*.bpf.c` under `examples/` and `filetests/` by the command in its
+//! `cargo xtask objects [--check]`: builds every `*.bpf.c` under `examples/`, `filetests/` and `bench/` by the command in its
 //! `// build:` line into the `.bpf.o` beside it, or checks that the committed one is what the source gives.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Folders that hold sources with prebuilt objects.
-const ROOTS: [&str; 2] = ["examples", "filetests"];
+const ROOTS: [&str; 3] = ["examples", "filetests", "bench"];
 
 /// Builds or checks all objects; the error names every source that failed.
 pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
