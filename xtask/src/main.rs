@@ -1,22 +1,36 @@
-//! Developer tasks: `cargo xtask <task> [arguments]`.
+//! Developer tasks: `cargo xtask TASK`.
 
 mod facts;
+mod objects;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+const USAGE: &str = "usage: cargo xtask TASK
+  facts DIR           generate the tables of crates/catalog from the facts in DIR
+  objects [--check]   build the prebuilt .bpf.o from their sources, or check them";
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let task = args.next().unwrap_or_default();
-    let rest: Vec<String> = args.collect();
-    let result = match task.as_str() {
-        "facts" => facts::run(&rest),
-        _ => Err(format!("usage: cargo xtask <task>\ntasks:\n  {}", facts::USAGE)),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (task, rest) = match args.split_first() {
+        Some((task, rest)) => (task.as_str(), rest),
+        None => ("", &[][..]),
+    };
+    let result = match task {
+        "facts" => facts::run(rest),
+        "objects" => objects::run(&root(), rest),
+        _ => Err(USAGE.into()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
 }

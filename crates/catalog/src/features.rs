@@ -1,0 +1,114 @@
+//! Verifier-relevant switches, each with its first mainline release.
+
+use crate::Release;
+
+macro_rules! features {
+    ($( $(#[doc = $doc:literal])* $name:ident = $bit:literal, $major:literal . $minor:literal; )*) => {
+        bitflags::bitflags! {
+            /// What a verifier of some release knows or allows.
+            #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+            pub struct Features: u64 {
+                $( $(#[doc = $doc])* const $name = 1 << $bit; )*
+            }
+        }
+
+        /// Every feature with its name and first release.
+        pub static FEATURES: &[(Features, &str, Release)] = &[
+            $( (Features::$name, stringify!($name), Release::new($major, $minor)), )*
+        ];
+    };
+}
+
+features! {
+    /// Back edges are allowed; loops must end within the complexity limit.
+    BOUNDED_LOOPS = 0, 5 . 3;
+    /// Functions with global linkage are verified once, by their BTF.
+    GLOBAL_FUNCS = 1, 5 . 6;
+    /// BPF_F_SLEEPABLE.
+    SLEEPABLE = 2, 5 . 10;
+    /// Bounds of scalars survive a spill narrower than eight bytes.
+    NARROW_SPILL = 3, 5 . 16;
+    /// Tail calls and calls of functions may be mixed.
+    TAIL_CALL_IN_SUBPROG = 4, 5 . 10;
+    /// `BPF_ATOMIC` instructions other than a 32/64-bit add.
+    ATOMICS = 5, 5 . 12;
+    /// `BPF_PSEUDO_FUNC`, callbacks of helpers.
+    CALLBACKS = 6, 5 . 13;
+    /// Calls of kernel functions.
+    KFUNC = 7, 5 . 13;
+    /// `bpf_timer` in map values.
+    TIMER = 8, 5 . 15;
+    /// Pointers into memory of global functions' arguments.
+    GLOBAL_FUNC_MEM_ARGS = 9, 5 . 12;
+    /// Callback bodies of `bpf_loop` are walked, not unrolled.
+    BPF_LOOP = 10, 5 . 17;
+    /// `bpf_dynptr`.
+    DYNPTR = 11, 5 . 19;
+    /// Kernel pointers in map values.
+    KPTR = 12, 5 . 19;
+    /// Sleepable uprobes.
+    SLEEPABLE_UPROBE = 13, 6 . 0;
+    /// `bpf_rcu_read_lock`.
+    RCU_KFUNC = 14, 6 . 2;
+    /// Helpers say themselves that they may sleep (`might_sleep`).
+    MIGHT_SLEEP = 15, 6 . 2;
+    /// Linked lists of a program's own objects.
+    LINKED_LIST = 16, 6 . 2;
+    /// Trees of a program's own objects.
+    RBTREE = 17, 6 . 3;
+    /// A privileged program may read stack bytes that it never wrote.
+    UNINIT_STACK_READ = 18, 6 . 3;
+    /// Open-coded iterators (`bpf_iter_num_new`).
+    ITERATORS = 19, 6 . 4;
+    /// Precision marks travel across calls of functions.
+    SUBPROG_PRECISION = 20, 6 . 4;
+    /// `BPF_SDIV`, `BPF_SMOD`, `BPF_MOVSX`, `BPF_BSWAP`, `BPF_MEMSX`, `gotol` (`-mcpu=v4`).
+    CPU_V4 = 21, 6 . 6;
+    /// `bpf_throw` and exception callbacks.
+    EXCEPTIONS = 22, 6 . 7;
+    /// Callback bodies are walked until their states converge.
+    CALLBACK_CONVERGENCE = 23, 6 . 8;
+    /// `__arg_ctx`, `__arg_nonnull`, `__arg_dynptr` tags of global functions.
+    ARG_TAGS = 24, 6 . 8;
+    /// Ranges are deduced between 32 and 64 bits and by inequality with a constant.
+    BOUNDS_DEDUCTION = 25, 6 . 8;
+    /// `may_goto`.
+    MAY_GOTO = 26, 6 . 9;
+    /// `BPF_MAP_TYPE_ARENA` and `addr_space_cast`.
+    ARENA = 27, 6 . 9;
+    /// `bpf_preempt_disable`.
+    PREEMPT_KFUNC = 28, 6 . 10;
+    /// `bpf_fastcall` helpers and kfuncs.
+    FASTCALL = 29, 6 . 12;
+    /// A raw tracepoint's pointer arguments may be null.
+    RAW_TP_NULL_ARGS = 30, 6 . 13;
+    /// `BPF_PROG_TYPE_KPROBE` programs get a stack of their own when they are deep.
+    PRIV_STACK = 31, 6 . 13;
+    /// `bpf_local_irq_save`.
+    IRQ_KFUNC = 32, 6 . 14;
+    /// `BPF_LOAD_ACQ` and `BPF_STORE_REL`.
+    LOAD_ACQ_STORE_REL = 33, 6 . 15;
+    /// `bpf_res_spin_lock`.
+    RES_SPIN_LOCK = 34, 6 . 15;
+    /// kprobe and uprobe programs may write `struct pt_regs`.
+    KPROBE_WRITE_CTX = 35, 6 . 18;
+    /// Liveness of registers and stack slots is computed before or beside the walk.
+    STATIC_LIVENESS = 36, 6 . 18;
+    /// `gotox` through `BPF_MAP_TYPE_INSN_ARRAY`.
+    INDIRECT_JUMP = 37, 6 . 19;
+    /// Structured diagnostics in the verifier's log.
+    LOG_DIAGNOSTICS = 38, 7 . 3;
+}
+
+impl Features {
+    /// What mainline `release` has.
+    pub fn of(release: Release) -> Features {
+        let known = FEATURES.iter().filter(|(_, _, since)| *since <= release);
+        known.fold(Features::empty(), |set, (f, _, _)| set | *f)
+    }
+
+    /// First release of a single feature; `None` for the empty set or several.
+    pub fn since(self) -> Option<Release> {
+        FEATURES.iter().find(|(f, _, _)| *f == self).map(|(_, _, r)| *r)
+    }
+}

@@ -1,0 +1,79 @@
+//! Which program may call which helper (`bpf_prog_ops.get_func_proto` of each program type).
+
+use crate::tables::{HELPERS, PROG_HELPERS, PROG_HELPERS_SINCE, VARIANTS};
+use crate::{Features, FuncProto, HelperRefusal, Release};
+use stylet_uapi::{AttachType, HelperId, ProgType};
+
+/// Prototype of helper `id` on a mainline kernel that has every option.
+pub(crate) fn lookup(
+    release: Release,
+    id: u32,
+    prog_type: ProgType,
+    attach_type: AttachType,
+    sleepable: bool,
+) -> Result<&'static FuncProto, HelperRefusal> {
+    let (default, since) = find(id).ok_or(HelperRefusal::Unknown { id })?;
+    let name = default.name;
+    let Some(own_since) = prog_type_since(id, prog_type) else {
+        return Err(HelperRefusal::NotInProgType { name, prog_type });
+    };
+    let since = since.max(own_since);
+    if release < since {
+        return Err(HelperRefusal::SinceRelease { name, since });
+    }
+    if !attach_type_fits(HelperId(id), prog_type, attach_type) {
+        return Err(HelperRefusal::NotForAttachType { name, attach_type });
+    }
+    let proto = variant(id, prog_type).unwrap_or(default);
+    // Before `might_sleep` existed the program type left such helpers out by itself.
+    let own_check = !Features::of(release).contains(Features::MIGHT_SLEEP);
+    if proto.might_sleep && !sleepable && own_check {
+        return Err(HelperRefusal::NotSleepable { name });
+    }
+    Ok(proto)
+}
+
+/// Prototype and first release of helper `id`.
+pub(crate) fn find(id: u32) -> Option<(&'static FuncProto, Release)> {
+    let part = HELPERS.iter().find(|p| p.last().is_some_and(|h| id <= h.proto.id))?;
+    let at = part.binary_search_by_key(&id, |h| h.proto.id).ok()?;
+    Some((&part[at].proto, part[at].since))
+}
+
+/// From which release on a program type has a helper (1.0 when only the helper's own age counts).
+fn prog_type_since(id: u32, prog_type: ProgType) -> Option<Release> {
+    let id = u8::try_from(id).ok()?;
+    let (_, ids) = PROG_HELPERS.iter().find(|(t, _)| *t == prog_type)?;
+    ids.binary_search(&id).ok()?;
+    let later = PROG_HELPERS_SINCE.iter().find(|(t, _, ids)| *t == prog_type && ids.contains(&id));
+    Some(later.map_or(Release::new(1, 0), |(_, since, _)| *since))
+}
+
+fn variant(id: u32, prog_type: ProgType) -> Option<&'static FuncProto> {
+    let mut rows = VARIANTS.iter();
+    rows.find(|(types, h)| h.proto.id == id && types.contains(&prog_type)).map(|(_, h)| &h.proto)
+}
+
+/// Conditions on the attach type (`tracing_prog_func_proto`, `bpf_prog_has_trampoline`).
+fn attach_type_fits(id: HelperId, prog_type: ProgType, attach_type: AttachType) -> bool {
+    if prog_type != ProgType::TRACING {
+        return true;
+    }
+    let trampoline = matches!(
+        attach_type,
+        AttachType::TRACE_FENTRY
+            | AttachType::TRACE_FEXIT
+            | AttachType::MODIFY_RETURN
+            | AttachType::TRACE_FSESSION
+    );
+    match id {
+        HelperId::SEQ_PRINTF | HelperId::SEQ_WRITE | HelperId::SEQ_PRINTF_BTF => {
+            attach_type == AttachType::TRACE_ITER
+        }
+        HelperId::GET_FUNC_ARG
+        | HelperId::GET_FUNC_RET
+        | HelperId::GET_FUNC_ARG_CNT
+        | HelperId::GET_ATTACH_COOKIE => trampoline,
+        _ => true,
+    }
+}

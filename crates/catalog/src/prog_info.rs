@@ -1,0 +1,137 @@
+//! Contexts, return values and attach types of the tracing program types.
+
+use crate::{Features, Release};
+use stylet_uapi::{AttachType as A, ProgType};
+
+/// What R1 points to when a program starts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CtxKind {
+    /// `struct pt_regs`.
+    PtRegs,
+    /// An array of `u64` arguments.
+    RawArgs,
+    /// An array of `u64` arguments; the first is a pointer to a buffer that may be written.
+    RawArgsWritable,
+    /// An array of `u64` arguments with the types of a traced function (BTF).
+    BtfArgs,
+    /// A tracepoint's record, after the eight bytes that hide `struct pt_regs *`.
+    Record,
+    /// `struct bpf_perf_event_data`.
+    PerfEvent,
+    /// The caller's buffer (`ctx_in` of BPF_PROG_TEST_RUN).
+    Syscall,
+}
+
+/// Facts about a tracing program type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ProgTypeInfo {
+    /// Program type.
+    pub prog_type: ProgType,
+    /// What the context is.
+    pub ctx: CtxKind,
+    /// First readable byte of the context.
+    pub ctx_start: u32,
+    /// One past the last byte of the context that may be read.
+    pub ctx_size: u32,
+    /// Expected attach types, the default one first.
+    pub attach_types: &'static [A],
+    /// May be loaded as sleepable from this release on (TRACING: some attach types).
+    pub sleepable_since: Option<Release>,
+}
+
+/// `PERF_MAX_TRACE_SIZE` (include/linux/trace_events.h).
+const PERF_MAX_TRACE_SIZE: u32 = 8192;
+/// `sizeof(u64) * MAX_BPF_FUNC_ARGS`.
+const RAW_ARGS_SIZE: u32 = 8 * 12;
+/// `sizeof(struct pt_regs)` on x86-64.
+const PT_REGS_SIZE: u32 = 168;
+
+const fn info(
+    prog_type: ProgType,
+    ctx: CtxKind,
+    ctx_size: u32,
+    attach_types: &'static [A],
+) -> ProgTypeInfo {
+    ProgTypeInfo { prog_type, ctx, ctx_start: 0, ctx_size, attach_types, sleepable_since: None }
+}
+
+/// Attach type of program types that have none.
+const NONE: &[A] = &[A(0)];
+
+static INFO: &[ProgTypeInfo] = &[
+    ProgTypeInfo {
+        sleepable_since: Some(Release::new(6, 0)),
+        ..info(
+            ProgType::KPROBE,
+            CtxKind::PtRegs,
+            PT_REGS_SIZE,
+            &[
+                A(0),
+                A::TRACE_KPROBE_MULTI,
+                A::TRACE_UPROBE_MULTI,
+                A::TRACE_KPROBE_SESSION,
+                A::TRACE_UPROBE_SESSION,
+            ],
+        )
+    },
+    ProgTypeInfo {
+        ctx_start: 8,
+        ..info(ProgType::TRACEPOINT, CtxKind::Record, PERF_MAX_TRACE_SIZE, NONE)
+    },
+    // struct bpf_perf_event_data: pt_regs, u64 sample_period, u64 addr.
+    info(ProgType::PERF_EVENT, CtxKind::PerfEvent, PT_REGS_SIZE + 16, NONE),
+    info(ProgType::RAW_TRACEPOINT, CtxKind::RawArgs, RAW_ARGS_SIZE, NONE),
+    info(ProgType::RAW_TRACEPOINT_WRITABLE, CtxKind::RawArgsWritable, RAW_ARGS_SIZE, NONE),
+    ProgTypeInfo {
+        sleepable_since: Some(Release::V5_10),
+        ..info(
+            ProgType::TRACING,
+            CtxKind::BtfArgs,
+            RAW_ARGS_SIZE,
+            &[
+                A::TRACE_RAW_TP,
+                A::TRACE_FENTRY,
+                A::TRACE_FEXIT,
+                A::MODIFY_RETURN,
+                A::TRACE_ITER,
+                A::TRACE_FSESSION,
+            ],
+        )
+    },
+    ProgTypeInfo {
+        sleepable_since: Some(Release::new(5, 14)),
+        ..info(ProgType::SYSCALL, CtxKind::Syscall, u16::MAX as u32, NONE)
+    },
+];
+
+/// Facts about a tracing program type, `None` for other types.
+pub(crate) fn of(prog_type: ProgType) -> Option<&'static ProgTypeInfo> {
+    INFO.iter().find(|i| i.prog_type == prog_type)
+}
+
+impl ProgTypeInfo {
+    /// Whether a program may store into the context itself (not into what it points to).
+    pub fn ctx_writable(&self, features: Features) -> bool {
+        match self.ctx {
+            CtxKind::Syscall => true,
+            CtxKind::PtRegs => features.contains(Features::KPROBE_WRITE_CTX),
+            _ => false,
+        }
+    }
+
+    /// Values that R0 may have at exit, inclusive; `None` when any value will do
+    /// (`check_return_code`, kernel/bpf/verifier.c).
+    pub fn return_range(&self, attach_type: A) -> Option<(i32, i32)> {
+        match (self.prog_type, attach_type) {
+            (ProgType::KPROBE, A::TRACE_KPROBE_SESSION | A::TRACE_UPROBE_SESSION) => Some((0, 1)),
+            (ProgType::TRACING, A::TRACE_FENTRY | A::TRACE_FEXIT) => Some((0, 0)),
+            (ProgType::TRACING, A::TRACE_ITER | A::TRACE_FSESSION) => Some((0, 1)),
+            _ => None,
+        }
+    }
+
+    /// Whether this attach type is one of the program type's.
+    pub fn takes_attach_type(&self, attach_type: A) -> bool {
+        self.attach_types.contains(&attach_type)
+    }
+}
