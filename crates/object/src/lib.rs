@@ -1,1 +1,31 @@
-//! placeholder
+//! BPF ELF objects to a deterministic [`Spec`].
+//!
+//! [`Spec::parse`] is a pure function of a file's bytes (and its name, which internal maps carry): it resolves
+//! section names, collects maps, links every program with the functions it uses and keeps what only a target can
+//! settle (CO-RE, kconfig, ksyms, kfuncs) as lists. [`Spec::relocate`] settles that against a [`Target`].
+//! The rules are libbpf's 1.x, and legacy `SEC("maps")` besides.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod code_info;
+mod collect;
+mod data_maps;
+mod elf;
+mod error;
+mod extern_spec;
+mod legacy_maps;
+mod link;
+mod map_spec;
+mod parse;
+mod relo;
+mod sec;
+mod spec;
+
+pub use error::{Error, ExternFault, MapFault, Place, RelocFault, SourceLine};
+pub use extern_spec::{ExternKind, ExternSpec, KconfigType, KconfigVar};
+pub use map_spec::{MapKind, MapSpec, Pinning, SlotValue};
+pub use parse::Options;
+pub use sec::{AttachTarget, SecDef, SecFlags, SecSpec, TracingKind};
+pub use spec::{CoreRelo, ExternRelo, FuncInfo, LineInfo, ProgSpec, Spec, Subprog};
