@@ -177,8 +177,6 @@ pub enum ExtFault {
     NoRecords,
     #[error("Invalid string offset {offset}")]
     Name { offset: u32 },
-    #[error("Invalid CO-RE relocation kind {kind}")]
-    ReloKind { kind: u32 },
 }
 
 /// Why a CO-RE relocation cannot be applied (tools/lib/bpf/relo_core.c).

@@ -7,8 +7,11 @@
 extern crate alloc;
 
 mod btf;
+pub mod builder;
+mod copy;
 mod declarator;
 mod error;
+pub mod ext;
 mod index;
 pub mod limits;
 mod loops;
@@ -17,6 +20,8 @@ mod resolve;
 mod types;
 
 pub use btf::Btf;
+pub use builder::BtfBuilder;
 pub use error::{Error, ExtFault, Fault, HeaderFault, ReloFault};
+pub use ext::{CoreRelo, Ext, FuncInfo, LineInfo, ReloKind};
 pub use index::essential_name;
 pub use types::*;

@@ -128,6 +128,6 @@ impl Btf {
                 return Ok(1);
             }
         }
-        Ok(if c.size % max != 0 { 1 } else { max })
+        Ok(if c.size.is_multiple_of(max) { max } else { 1 })
     }
 }
