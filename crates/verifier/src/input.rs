@@ -59,7 +59,7 @@ pub struct LineInfo {
 }
 
 /// A program to verify, after CO-RE and linking.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ProgInput<'a> {
     /// Name of the main function.
     pub name: &'a str,
@@ -83,4 +83,6 @@ pub struct ProgInput<'a> {
     pub line_info: &'a [LineInfo],
     /// BTF id in the target's BTF of what TRACING/LSM programs attach to, 0 otherwise.
     pub attach_btf_id: u32,
+    /// How much text `Rejection::log` carries: 0 the message, 1 the path to it, 2 every path.
+    pub log_level: u32,
 }
