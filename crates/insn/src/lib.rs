@@ -7,8 +7,15 @@
 
 extern crate alloc;
 
+mod asm;
+mod disasm;
 mod insn;
 mod make;
+mod names;
 pub mod opcode;
+pub mod valid;
 
+pub use asm::{AsmError, Assembled, assemble, assemble_with};
+pub use disasm::{Disasm, Style, disasm, listing};
 pub use insn::Insn;
+pub use names::{Names, Symbols};

@@ -136,10 +136,7 @@ impl Insn {
 
     /// A 64-bit load of pseudo kind `src` (`PSEUDO_*`) with the `imm` of each slot.
     pub const fn lddw_pseudo(dst: u8, src: u8, imm: i32, next_imm: i32) -> [Insn; 2] {
-        [
-            Insn::new(LDDW, dst, src, 0, imm),
-            Insn::new(0, 0, 0, 0, next_imm),
-        ]
+        [Insn::new(LDDW, dst, src, 0, imm), Insn::new(0, 0, 0, 0, next_imm)]
     }
 
     /// `r<dst>` = the map with index `idx` (`PSEUDO_MAP_IDX`).
