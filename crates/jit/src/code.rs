@@ -56,8 +56,27 @@ pub enum HelperImpl {
     },
 }
 
+/// Instruction set extensions of the machine that will run the code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuFeatures {
+    /// `shlx`, `shrx`, `sarx`.
+    pub bmi2: bool,
+}
+
+impl CpuFeatures {
+    /// Those of this machine.
+    pub fn detect() -> CpuFeatures {
+        #[cfg(target_arch = "x86_64")]
+        return CpuFeatures { bmi2: std::is_x86_feature_detected!("bmi2") };
+        #[cfg(not(target_arch = "x86_64"))]
+        return CpuFeatures::default();
+    }
+}
+
 /// Choices for one compilation.
 pub struct Options<'a> {
+    /// What the machine that will run the code offers; `CpuFeatures::default()` is every x86-64 machine.
+    pub cpu: CpuFeatures,
     /// How to carry out helper `id`, called with the map of index `map` where the verifier knows it.
     pub helper: &'a dyn Fn(u32, Option<u32>) -> HelperImpl,
 }

@@ -87,6 +87,50 @@ pub struct VerifiedProg {
 }
 
 impl VerifiedProg {
+    /// A program that nobody has checked, for tests of what takes verified programs. Functions are found by their calls;
+    /// all slots count as seen, all memory as checked, every function as using 512 bytes of stack.
+    #[cfg(feature = "unchecked-for-tests")]
+    #[doc(hidden)]
+    pub fn new_unchecked_for_tests(prog_type: ProgType, insns: Vec<Insn>) -> VerifiedProg {
+        let target = |i: usize, imm: i32| u32::try_from(i as i64 + 1 + i64::from(imm)).unwrap_or(u32::MAX);
+        let mut starts = BTreeSet::from([0]);
+        let mut callbacks = BTreeSet::new();
+        for (i, insn) in insns.iter().enumerate() {
+            if insn.is_pseudo_call() {
+                starts.insert(target(i, insn.imm));
+            } else if insn.is_lddw() && insn.src == stylet_insn::opcode::PSEUDO_FUNC {
+                starts.insert(target(i, insn.imm));
+                callbacks.insert(target(i, insn.imm));
+            }
+        }
+        let len = insns.len() as u32;
+        let starts: Vec<u32> = starts.into_iter().filter(|&s| s < len).collect();
+        let ends = starts.iter().skip(1).copied().chain([len]);
+        let subprogs = starts.iter().zip(ends).map(|(&start, end)| Subprog {
+            start,
+            end,
+            stack_depth: 512,
+            is_cb: callbacks.contains(&start),
+            has_tail_call: false,
+        });
+        let checked = InsnFact { seen: true, mem: MemKind::Checked, ..InsnFact::default() };
+        let facts = Facts { insns: alloc::vec![checked; insns.len()], ..Facts::default() };
+        VerifiedProg {
+            prog_type,
+            expected_attach_type: AttachType::default(),
+            subprogs: subprogs.collect(),
+            insns,
+            facts,
+        }
+    }
+
+    /// Its facts, to change for a test.
+    #[cfg(feature = "unchecked-for-tests")]
+    #[doc(hidden)]
+    pub fn facts_for_tests(&mut self) -> &mut Facts {
+        &mut self.facts
+    }
+
     /// Program type it was verified as.
     pub fn prog_type(&self) -> ProgType {
         self.prog_type
