@@ -245,8 +245,6 @@ pub enum MapFault {
     Linkage { linkage: &'static str },
     #[error("relocation at offset {offset} against '{symbol}': {reason}")]
     Value { offset: u64, symbol: String, reason: &'static str },
-    #[error("two maps of this name")]
-    Duplicate,
 }
 
 /// Faults of externs (`bpf_object__collect_externs`, `bpf_object__resolve_externs`).
@@ -309,8 +307,6 @@ pub enum RelocFault {
     NoMap { section: String, offset: u64 },
     #[error("offset {offset} does not fit in 32 bits")]
     Offset { offset: u64 },
-    #[error("static maps in section 'maps' need a symbol of their own")]
-    StaticMap,
     #[error("no function in .text at slot {slot}")]
     NoFunc { slot: i64 },
     #[error("the relocation is not that of a function")]

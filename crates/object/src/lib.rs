@@ -9,15 +9,19 @@
 
 extern crate alloc;
 
+mod btf_fixup;
+mod btf_maps;
 mod code_info;
 mod collect;
 mod data_maps;
 mod elf;
 mod error;
 mod extern_spec;
+mod externs;
 mod legacy_maps;
 mod link;
 mod map_spec;
+mod map_values;
 mod parse;
 mod relo;
 mod sec;

@@ -5,10 +5,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
+use stylet_btf::{Btf, Type};
 use stylet_insn::opcode;
 
 use crate::code_info::{CodeInfo, in_func};
-use crate::collect::Func;
+use crate::collect::{Collected, Func};
 use crate::error::{Error, RelocFault};
 use crate::extern_spec::{ExternKind, ExternSpec};
 use crate::relo::{Relo, ReloKind, find_func, relo_at};
@@ -262,4 +263,43 @@ pub(crate) fn assign_core_relos(funcs: &mut [Func<'_>], info: &CodeInfo<'_>) {
         let moved = |relo: &CoreRelo| CoreRelo { insn_idx: relo.insn_idx - func.off, ..*relo };
         func.core_relos = relos.iter().map(moved).collect::<Vec<_>>();
     }
+}
+
+/// The exception callback of each program that names one: `btf_decl_tag("exception_callback:func")` on the program
+/// (`bpf_prog_assign_exc_cb`). A program with several keeps none; the verifier refuses it.
+pub(crate) fn exception_callbacks(
+    collected: &Collected<'_>,
+    btf: &Btf,
+) -> Result<HashMap<usize, usize>, Error> {
+    let mut callbacks: HashMap<&str, Option<&str>> = HashMap::new();
+    for (_, ty) in btf.types() {
+        let Type::DeclTag(tag) = ty else { continue };
+        let Some(callback) = btf.name(tag.name_off).strip_prefix("exception_callback:") else {
+            continue;
+        };
+        if tag.component.is_none() {
+            let prog = callbacks.entry(btf.type_name(tag.ty));
+            prog.and_modify(|callback| *callback = None).or_insert(Some(callback));
+        }
+    }
+    let mut found = HashMap::new();
+    for (idx, func) in collected.funcs.iter().enumerate() {
+        let Some(&Some(name)) =
+            callbacks.get(func.name).filter(|_| Some(func.sec_idx) != collected.text)
+        else {
+            continue;
+        };
+        let is_callback = |func: &Func<'_>| {
+            Some(func.sec_idx) == collected.text && func.name == name && func.global
+        };
+        let callback = collected.funcs.iter().position(is_callback).ok_or_else(|| Error::Func {
+            section: func.section.to_string(),
+            func: func.name.to_string(),
+            offset: u64::from(func.off) * 8,
+            size: u64::from(func.len()) * 8,
+            reason: "its exception callback is not a global function of .text",
+        })?;
+        found.insert(idx, callback);
+    }
+    Ok(found)
 }

@@ -1,18 +1,25 @@
 //! From bytes to a [`Spec`].
 
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use stylet_btf::Btf;
 
+use crate::btf_fixup::{add_value_type, fix_btf};
+use crate::btf_maps::{BtfMap, btf_maps};
 use crate::code_info::CodeInfo;
 use crate::collect::{Collected, Func};
-use crate::data_maps::data_maps;
+use crate::data_maps::{data_maps, internal_map};
 use crate::elf::Elf;
 use crate::error::Error;
+use crate::extern_spec::ExternSpec;
+use crate::externs::{externs, kconfig_size};
 use crate::legacy_maps::legacy_maps;
-use crate::link::{Linker, assign_core_relos};
+use crate::link::{Linker, assign_core_relos, exception_callbacks};
+use crate::map_spec::MapKind;
+use crate::map_values::{SlotNames, fill_values};
 use crate::relo::{Symbols, collect_relos};
 use crate::sec::{SecDef, SecSpec};
 use crate::spec::{ProgSpec, Spec};
@@ -40,21 +47,44 @@ impl Spec {
     pub fn parse_with(bytes: &[u8], options: &Options<'_>) -> Result<Spec, Error> {
         let elf = Elf::parse(bytes)?;
         let mut collected = Collected::new(&elf)?;
+        let plain = collected.btf.map(parse_btf).transpose()?;
+        let externs = externs(&elf, plain.as_ref())?;
+        let mut symbols = Symbols::default();
+        symbols.externs =
+            externs.iter().enumerate().map(|(idx, (sym, _))| (*sym, idx as u32)).collect();
+        let externs: Vec<ExternSpec> = externs.into_iter().map(|(_, spec)| spec).collect();
+        let btf = match (&plain, collected.btf) {
+            (Some(plain), Some(raw)) => Some(fix_btf(raw, plain, &elf, &collected, &externs)?),
+            _ => None,
+        };
         let mut spec = Spec {
             name: object_name(options.name),
             license: core::mem::take(&mut collected.license),
             version: collected.version,
+            externs,
             ..Spec::default()
         };
-        let btf: Option<Btf> = None;
-        let info = CodeInfo { btf: btf.as_ref(), ..CodeInfo::default() };
-        let mut symbols = Symbols::default();
-        add_maps(&elf, &collected, &mut spec, &mut symbols)?;
+        add_maps(&elf, &collected, &mut spec, &mut symbols, btf.as_ref(), options)?;
+        let info = match (&btf, collected.btf_ext) {
+            (Some(btf), Some(bytes)) => CodeInfo::new(&elf, btf, bytes)?,
+            _ => CodeInfo::default(),
+        };
         collect_relos(&elf, &mut collected, &symbols, &info)?;
         assign_core_relos(&mut collected.funcs, &info);
         spec.progs = link_progs(&collected, &spec, &info)?;
+        drop(info);
+        spec.btf = btf;
         Ok(spec)
     }
+}
+
+fn parse_btf(bytes: &[u8]) -> Result<Btf, Error> {
+    let btf = Btf::parse(bytes).map_err(|source| Error::Btf { section: ".BTF", source })?;
+    if btf.is_big_endian() {
+        let reason = "types are big-endian in a little-endian object";
+        return Err(Error::Section { section: ".BTF".to_string(), offset: 0, reason });
+    }
+    Ok(btf)
 }
 
 /// `bpf_object__new`: the base name up to its first dot, cut to what a kernel object's name holds.
@@ -68,11 +98,14 @@ fn object_name(path: &str) -> String {
     base.split('.').next().unwrap_or(base).to_string()
 }
 
+/// All maps, in libbpf's order.
 fn add_maps(
     elf: &Elf<'_>,
     collected: &Collected<'_>,
     spec: &mut Spec,
     symbols: &mut Symbols,
+    btf: Option<&Btf>,
+    options: &Options<'_>,
 ) -> Result<(), Error> {
     if let Some(idx) = collected.legacy_maps {
         for (offset, map) in legacy_maps(elf, idx)? {
@@ -80,14 +113,67 @@ fn add_maps(
             spec.maps.push(map);
         }
     }
+    if let Some(idx) = collected.btf_maps {
+        let btf = btf.ok_or_else(|| Error::NoBtf { what: "section", name: ".maps".to_string() })?;
+        let mut maps = btf_maps(btf, elf.sections[idx].size, options.relaxed_maps)?;
+        fill_map_values(elf, collected, btf, &mut maps, spec.maps.len())?;
+        for BtfMap { map, var, .. } in maps {
+            symbols.maps.insert((idx, var.offset.into()), spec.maps.len() as u32);
+            spec.maps.push(map);
+        }
+    }
     for (idx, map) in data_maps(elf, collected, &spec.name)? {
         symbols.data.insert(idx, spec.maps.len() as u32);
         spec.maps.push(map);
     }
+    let size = kconfig_size(&spec.externs);
+    if size > 0 {
+        spec.maps.push(internal_map(
+            &spec.name,
+            ".kconfig",
+            MapKind::Kconfig,
+            vec![0; size as usize],
+        ));
+    }
+    if let Some(btf) = btf {
+        spec.maps.iter_mut().for_each(|map| add_value_type(map, btf));
+    }
     Ok(())
 }
 
-/// Links every entry-point program: every function that is not in `.text`.
+fn fill_map_values(
+    elf: &Elf<'_>,
+    collected: &Collected<'_>,
+    btf: &Btf,
+    maps: &mut [BtfMap<'_>],
+    first: usize,
+) -> Result<(), Error> {
+    let by_name: HashMap<String, u32> = maps
+        .iter()
+        .enumerate()
+        .map(|(idx, map)| (map.map.name.clone(), (first + idx) as u32))
+        .collect();
+    let progs: HashMap<(usize, u64), u32> = entry_points(collected)
+        .enumerate()
+        .map(|(prog, idx)| {
+            let func = &collected.funcs[idx];
+            ((func.sec_idx, u64::from(func.off) * 8), prog as u32)
+        })
+        .collect();
+    let names = SlotNames {
+        map: &|name| by_name.get(name).copied(),
+        prog: &|section, offset| progs.get(&(section, offset)).copied(),
+    };
+    fill_values(elf, collected, btf, maps, &names)
+}
+
+/// The functions that are programs, in order: all that are not in `.text`.
+fn entry_points<'a>(collected: &'a Collected<'_>) -> impl Iterator<Item = usize> + 'a {
+    let is_entry = |idx: &usize| Some(collected.funcs[*idx].sec_idx) != collected.text;
+    (0..collected.funcs.len()).filter(is_entry)
+}
+
+/// Links every entry-point program.
 fn link_progs(
     collected: &Collected<'_>,
     spec: &Spec,
@@ -98,15 +184,20 @@ fn link_progs(
         text: collected.text,
         info,
         externs: &spec.externs,
-        kconfig: None,
-        exception_cbs: HashMap::new(),
+        kconfig: spec
+            .maps
+            .iter()
+            .position(|map| map.kind == MapKind::Kconfig)
+            .map(|idx| idx as u32),
+        exception_cbs: match info.btf {
+            Some(btf) => exception_callbacks(collected, btf)?,
+            None => HashMap::new(),
+        },
         total: 0,
     };
     let mut progs = Vec::new();
-    for (idx, func) in collected.funcs.iter().enumerate() {
-        if Some(func.sec_idx) == collected.text {
-            continue;
-        }
+    for idx in entry_points(collected) {
+        let func = &collected.funcs[idx];
         let mut prog = linker.link(idx)?;
         prog.autoload = !func.section.starts_with('?');
         prog.section = func.section.strip_prefix('?').unwrap_or(func.section).to_string();

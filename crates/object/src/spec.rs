@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use stylet_btf::Btf;
+use stylet_btf::{Btf, ReloKind};
 use stylet_insn::Insn;
 
 use crate::extern_spec::ExternSpec;
@@ -102,8 +102,8 @@ pub struct CoreRelo {
     pub type_id: u32,
     /// Access string: offset in the strings of [`Spec::btf`].
     pub access_str_off: u32,
-    /// `enum bpf_core_relo_kind`.
-    pub kind: u32,
+    /// What it asks of the target.
+    pub kind: ReloKind,
 }
 
 /// An instruction that names a ksym extern.
