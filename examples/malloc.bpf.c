@@ -26,6 +26,9 @@ struct event {
 	char comm[16];
 };
 
+// Puts the type into the object's BTF, so that events can be decoded.
+const struct event *unused __attribute__((unused));
+
 struct total {
 	__u64 calls;
 	__u64 bytes;

@@ -21,6 +21,9 @@ struct open_event {
 	char path[PATH_LEN];
 };
 
+// Puts the type into the object's BTF, so that events can be decoded.
+const struct open_event *unused __attribute__((unused));
+
 struct args {
 	const char *path;
 	__u32 flags;
