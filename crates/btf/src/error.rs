@@ -184,42 +184,44 @@ pub enum ExtFault {
 #[allow(missing_docs)]
 #[non_exhaustive]
 pub enum ReloFault {
-    #[error("failed to find type [{type_id}]")]
+    #[error("unknown relocation kind")]
+    UnknownKind,
+    #[error("instruction offset {insn_off} is not that of a slot")]
+    Unaligned { insn_off: u32 },
+    #[error("no type [{type_id}]")]
     BadType { type_id: TypeId },
     #[error("anonymous type [{type_id}] cannot be relocated")]
     Anonymous { type_id: TypeId },
     #[error("failed to parse access string '{spec}'")]
     BadSpec { spec: String },
-    #[error("field relocation of {kind} [{type_id}] is not supported")]
+    #[error("type [{type_id}] has no member or element {idx}")]
+    BadIndex { type_id: TypeId, idx: u32 },
+    #[error("access into [{type_id}], of unexpected kind {kind}")]
     NotComposite { type_id: TypeId, kind: Kind },
-    #[error("field size mismatch or access of [{type_id}] cannot be computed")]
+    #[error("size or offset of a field of [{type_id}] cannot be computed")]
     BadField { type_id: TypeId },
-    #[error("bitfield of {bits} bits at bit {offset} cannot be read with one load")]
+    #[error("cannot be applied to an array element")]
+    ArrayAccess,
+    #[error("{bits} bits at bit {offset} cannot be read with one 64-bit load")]
     Bitfield { bits: u32, offset: u32 },
     #[error("field offset ambiguity: {first} != {second}")]
     OffsetAmbiguity { first: u32, second: u32 },
     #[error("relocation decision ambiguity: {first} != {second}")]
     ValueAmbiguity { first: String, second: String },
-    #[error("instruction {slot} is outside of the program's {len} slots or not on a slot boundary")]
-    OutOfProgram { slot: u64, len: usize },
-    #[error("unexpected insn #{slot} ({class}) value: got {got}, exp {expected} -> {new}")]
+    #[error("unexpected insn #{slot} ({class}) value: got {}, exp {expected} -> {new}", got.cast_signed())]
     Unexpected { slot: usize, class: &'static str, got: u64, expected: u64, new: u64 },
     #[error("insn #{slot} ({class}) value too big: {new}")]
     TooBig { slot: usize, class: &'static str, new: u64 },
-    #[error(
-        "insn #{slot} ({class}) accesses field incorrectly; relocatable loads need an unsigned, pointer or same-sized field"
-    )]
-    MemSize { slot: usize, class: &'static str },
-    #[error("insn #{slot} ({class}) unexpected mem size: got {got}, exp {expected} -> {new}")]
-    UnexpectedMemSize { slot: usize, class: &'static str, got: u32, expected: u32, new: u32 },
-    #[error("insn #{slot} (LDX/ST/STX) cannot access {size} bytes")]
+    #[error("insn #{slot} (LDX/ST/STX) unexpected mem size: got {got}, exp {expected}")]
+    UnexpectedMemSize { slot: usize, got: u32, expected: u32 },
+    #[error("insn #{slot} (LDX/ST/STX) invalid new mem size: {size}")]
     BadMemSize { slot: usize, size: u32 },
-    #[error("insn #{slot} (LDIMM64) has an unexpected form")]
+    #[error("insn #{slot} (LDIMM64) has unexpected form")]
     BadLddw { slot: usize },
     #[error(
-        "trying to relocate unrecognized insn #{slot}, code:{code:#x}, src:{src}, dst:{dst}, off:{off}, imm:{imm:#x}"
+        "trying to relocate unrecognized insn #{slot}, code:{code:#x}, src:{src:#x}, dst:{dst:#x}, off:{off:#x}, imm:{imm:#x}"
     )]
     Unrecognized { slot: usize, code: u8, src: u8, dst: u8, off: i16, imm: i32 },
-    #[error("type nesting or comparison is too deep")]
+    #[error("types are nested too deeply to compare")]
     Depth,
 }

@@ -9,6 +9,7 @@ extern crate alloc;
 mod btf;
 pub mod builder;
 mod copy;
+pub mod core_relo;
 mod declarator;
 mod error;
 pub mod ext;
