@@ -45,6 +45,7 @@ impl fmt::Display for HelperName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = u32::try_from(self.0).ok().and_then(|id| HelperId(id).name());
         match name {
+            None if self.0 == 0 => f.write_str("bpf_unspec"),
             Some(name) => {
                 f.write_str("bpf_")?;
                 name.chars().try_for_each(|c| fmt::Write::write_char(f, c.to_ascii_lowercase()))
@@ -54,9 +55,12 @@ impl fmt::Display for HelperName {
     }
 }
 
-/// The helper of a name, with or without `bpf_`.
+/// The helper of a name, with or without `bpf_`. Number 0 has a name too, and is none.
 pub(crate) fn helper_by_name(name: &str) -> Option<HelperId> {
     let name = name.strip_prefix("bpf_").unwrap_or(name);
+    if name == "unspec" {
+        return Some(HelperId(0));
+    }
     let found = HelperId::ALL.iter().find(|(_, upper)| {
         upper.len() == name.len()
             && upper.bytes().zip(name.bytes()).all(|(u, l)| u.to_ascii_lowercase() == l)

@@ -8,14 +8,23 @@
 mod newtype;
 
 mod attach_type;
-mod helper_id;
-mod map_type;
-mod prog_type;
+mod cmd;
 pub mod errno;
+pub mod flags;
+mod helper_id;
+pub mod limits;
+mod link_type;
+mod map_type;
+pub mod perf;
+mod perf_record;
+mod prog_type;
 pub mod pt_regs;
 
 pub use attach_type::AttachType;
+pub use cmd::Cmd;
 pub use helper_id::HelperId;
+pub use link_type::LinkType;
 pub use map_type::MapType;
+pub use perf_record::PerfRecord;
 pub use prog_type::ProgType;
 pub use pt_regs::PtRegs;
