@@ -5,9 +5,11 @@
 
 extern crate alloc;
 
+mod bounds;
 mod input;
 mod kind;
 mod rejection;
+mod tnum;
 mod verified;
 
 use alloc::boxed::Box;
@@ -18,8 +20,10 @@ use stylet_catalog::Env;
 use stylet_insn::opcode as op;
 use stylet_uapi::ProgType;
 
+pub use bounds::{AluOp, Bounds, is_branch_taken, refine};
 pub use input::{FuncInfo, LineInfo, MapDef, ProgInput};
 pub use rejection::{PathStep, Rejection, RejectionKind};
+pub use tnum::Tnum;
 pub use verified::{Facts, InsnFact, MemKind, Subprog, VerifiedProg};
 
 /// Verifies a program by the rules of `env`.
