@@ -178,6 +178,12 @@ pub enum Error {
         /// What is wrong.
         fault: RelocFault,
     },
+    /// A program has CO-RE relocations and the target has no BTF.
+    #[error("{at}: a CO-RE relocation needs the target's BTF, and it has none")]
+    NoTargetBtf {
+        /// The first such instruction.
+        at: Place,
+    },
     /// A CO-RE relocation failed.
     #[error("{at}: {source}")]
     Core {

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use stylet_btf::core_relo::Outcome;
 use stylet_btf::{Btf, ReloKind};
 use stylet_insn::Insn;
 
@@ -50,6 +51,8 @@ pub struct ProgSpec {
     pub line_info: Vec<LineInfo>,
     /// CO-RE relocations that are still to be applied.
     pub core_relos: Vec<CoreRelo>,
+    /// What became of the CO-RE relocations that have been applied.
+    pub core_outcomes: Vec<Outcome>,
     /// Uses of externs that are still to be resolved.
     pub extern_relos: Vec<ExternRelo>,
 }

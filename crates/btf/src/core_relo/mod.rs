@@ -102,6 +102,21 @@ pub fn relocate(
     Relocator::new(local, targets).relocate(insns, base_slot, relos)
 }
 
+/// Whether a target type may stand for a local one (`bpf_core_types_are_compat`): the check for kernel
+/// variables and functions that an object names.
+///
+/// # Errors
+/// [`ReloFault`] for ids that do not exist and types nested too deeply.
+pub fn types_are_compat(
+    local: &Btf,
+    local_id: TypeId,
+    target: &Btf,
+    target_id: TypeId,
+) -> Result<bool, ReloFault> {
+    let at = |btf, id| compat::At { btf, id };
+    compat::types_are_compat(at(local, local_id), at(target, target_id), compat::MAX_LEVEL, &mut Steps::new())
+}
+
 impl<'a> Relocator<'a> {
     /// `local` is the object's BTF. The first target is the kernel's; the others, its modules' (split
     /// BTF on top of it), are searched where the first has no candidate.
