@@ -114,7 +114,12 @@ pub fn types_are_compat(
     target_id: TypeId,
 ) -> Result<bool, ReloFault> {
     let at = |btf, id| compat::At { btf, id };
-    compat::types_are_compat(at(local, local_id), at(target, target_id), compat::MAX_LEVEL, &mut Steps::new())
+    compat::types_are_compat(
+        at(local, local_id),
+        at(target, target_id),
+        compat::MAX_LEVEL,
+        &mut Steps::new(),
+    )
 }
 
 impl<'a> Relocator<'a> {
