@@ -114,7 +114,7 @@ impl Walk<'_> {
                 }
                 Type::Array(a) => {
                     decl = parenthesize(decl, &mut after_ptr);
-                    decl = format!("{decl}[{}]", Count(a.nelems));
+                    decl = format!("{decl}[{}]", a.nelems);
                     id = a.elem;
                 }
                 Type::FuncProto(p) => {
@@ -160,15 +160,6 @@ impl Walk<'_> {
         } else {
             format!("__attribute__((btf_type_tag(\"{value}\")))")
         }
-    }
-}
-
-/// Length of an array; a flexible one has none.
-struct Count(u32);
-
-impl core::fmt::Display for Count {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        if self.0 == 0 { Ok(()) } else { write!(f, "{}", self.0) }
     }
 }
 
