@@ -1,0 +1,76 @@
+//! Locks that name their owner, are waited for only so long, and can be broken by the tracer.
+
+use crate::control::{self, MAX_SLOTS};
+use crate::slot::Cx;
+use crate::sys;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use stylet_uapi::errno::EBUSY;
+
+/// Tries with a pause in between, before giving the CPU away.
+const SPINS: u32 = 200;
+/// Times the CPU is given away before the operation fails with `EBUSY`: some milliseconds at most.
+const YIELDS: u32 = 2000;
+
+/// Takes the lock, or `EBUSY`: its owner is this very thread (interrupted by a signal), is dead, or does not let go.
+/// (`htab_lock_bucket`, kernel/bpf/hashtab.c, gives `-EBUSY` to a nested run as well.)
+#[inline]
+pub fn lock<'a>(word: &'a AtomicU32, cx: &Cx) -> Result<Guard<'a>, i32> {
+    if word.compare_exchange(0, cx.lock_id, Acquire, Relaxed).is_err() {
+        lock_slow(word, cx)?;
+    }
+    Ok(Guard { word })
+}
+
+/// Takes the lock if it is free.
+#[inline]
+pub fn try_lock<'a>(word: &'a AtomicU32, cx: &Cx) -> Option<Guard<'a>> {
+    word.compare_exchange(0, cx.lock_id, Acquire, Relaxed).ok()?;
+    Some(Guard { word })
+}
+
+#[cold]
+fn lock_slow(word: &AtomicU32, cx: &Cx) -> Result<(), i32> {
+    let mut n = 0;
+    loop {
+        let held = word.load(Relaxed);
+        if held == 0 {
+            if word.compare_exchange(0, cx.lock_id, Acquire, Relaxed).is_ok() {
+                return Ok(());
+            }
+        } else if held_by_this_thread(held, cx) {
+            return Err(EBUSY);
+        }
+        n += 1;
+        if n > SPINS + YIELDS {
+            return Err(EBUSY);
+        } else if n > SPINS {
+            sys::sched_yield();
+        } else {
+            core::hint::spin_loop();
+        }
+    }
+}
+
+/// Whether the slot named by a lock word belongs to the thread that holds the slot of `cx`.
+fn held_by_this_thread(held: u32, cx: &Cx) -> bool {
+    let slot = (held & 0xffff).wrapping_sub(1);
+    if slot >= MAX_SLOTS {
+        return false;
+    }
+    // SAFETY: below MAX_SLOTS, and `cx.arena` is a mapped window.
+    let owner = unsafe { control::slot(cx.arena, slot) }.owner.load(Relaxed);
+    owner == cx.slot_ref().owner.load(Relaxed)
+}
+
+/// A lock held; released when dropped.
+pub struct Guard<'a> {
+    word: &'a AtomicU32,
+}
+
+impl Drop for Guard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.word.store(0, Release);
+    }
+}

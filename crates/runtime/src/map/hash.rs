@@ -1,0 +1,470 @@
+//! Hash maps: chained buckets over preallocated elements (kernel/bpf/hashtab.c).
+//!
+//! - Lookups take no lock. A chain ends in the number of its bucket, so that a reader which was led astray by an element
+//!   moving to another bucket sees it and starts again (the kernel's `hlist_nulls`).
+//! - Changes hold the bucket's lock. Every chain is whole after every single store, and the slot says which elements are
+//!   in its hands (`Slot::pend_*`): a process may be killed between any two instructions, see `host::repair`.
+//! - Freed elements are reused at once; there is a free list for each slot, others' are raided when one's own is empty.
+
+use super::hash_fn::{hash, key_eq};
+use super::{BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, Map, Result, copy_value, zero_value};
+use crate::lock::{self, Guard};
+use crate::slot::Cx;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use stylet_uapi::MapType;
+use stylet_uapi::errno::{E2BIG, EEXIST, EINVAL, ENOENT};
+
+/// Bytes of an element before its key: next, hash, reference bit.
+pub const ELEM_HDR: u32 = 16;
+/// Bytes of a bucket: head, lock.
+pub const BUCKET_SIZE: u32 = 8;
+/// Bytes of a slot's free list: head, lock, spare element; a cache line.
+pub const FREE_SIZE: u32 = 64;
+/// Set in a link that ends a chain; the rest is the bucket's number.
+const END: u32 = 1 << 31;
+/// Ends a free list.
+const NONE: u32 = u32::MAX;
+/// Times a reader starts again before it gives up.
+const RETRIES: u32 = 64;
+/// Links followed in search of an element to evict; chains are much shorter.
+const EVICT_CHAIN: u32 = 64;
+
+/// Value of another slot or of all slots in an update of a per-CPU map.
+#[derive(Clone, Copy)]
+pub enum Values {
+    /// `value_size` bytes for the slot of the caller; a new element's other values are zero.
+    Own(*const u8),
+    /// `value_stride` bytes for each slot: `bpf(BPF_MAP_UPDATE_ELEM)`.
+    All(*const u8),
+}
+
+/// An element, by index below `nelems`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Elem(pub u32);
+
+impl Map<'_> {
+    /// Offset of an element.
+    #[inline]
+    fn elem(&self, e: u32) -> usize {
+        self.geo.values_off as usize + e as usize * self.geo.elem_size as usize
+    }
+
+    #[inline]
+    pub(crate) fn next(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e))
+    }
+
+    #[inline]
+    pub(crate) fn elem_hash(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e) + 4)
+    }
+
+    #[inline]
+    fn referenced(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e) + 8)
+    }
+
+    /// Address of an element's key.
+    #[inline]
+    pub fn elem_key(&self, e: u32) -> *mut u8 {
+        self.at(self.elem(e) + ELEM_HDR as usize)
+    }
+
+    /// Address of an element's value; of `slot`'s copy for per-CPU maps.
+    #[inline]
+    pub fn elem_value(&self, e: u32, slot: u32) -> Option<*mut u8> {
+        if self.is_percpu() {
+            return self.percpu_value(e, slot);
+        }
+        Some(self.at(self.elem(e) + self.geo.value_in_elem as usize))
+    }
+
+    #[inline]
+    pub(crate) fn bucket_head(&self, b: u32) -> &AtomicU32 {
+        self.word(
+            self.geo.buckets_off as usize + (b & self.geo.mask) as usize * BUCKET_SIZE as usize,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn bucket_lock(&self, b: u32) -> &AtomicU32 {
+        self.word(
+            self.geo.buckets_off as usize + (b & self.geo.mask) as usize * BUCKET_SIZE as usize + 4,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn free_head(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize)
+    }
+
+    #[inline]
+    pub(crate) fn free_lock(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 4)
+    }
+
+    /// The slot's element for updates in place of another.
+    #[inline]
+    pub(crate) fn spare(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 8)
+    }
+
+    pub(crate) fn is_lru(&self) -> bool {
+        matches!(self.map_type(), MapType::LRU_HASH | MapType::LRU_PERCPU_HASH)
+    }
+}
+
+/// Prepares the memory of a new hash map: empty buckets, elements shared out among the slots.
+pub(super) fn init(map: &Map) {
+    let geo = map.geo;
+    for b in 0..=geo.mask {
+        map.bucket_head(b).store(END | b, Relaxed);
+    }
+    let share = geo.max_entries.div_ceil(geo.nslots);
+    for slot in 0..geo.nslots {
+        let (first, end) =
+            ((slot * share).min(geo.max_entries), ((slot + 1) * share).min(geo.max_entries));
+        for e in first..end {
+            map.next(e).store(if e + 1 < end { e + 1 } else { NONE }, Relaxed);
+        }
+        map.free_head(slot).store(if first < end { first } else { NONE }, Relaxed);
+        map.spare(slot).store(if map.is_percpu() { NONE } else { geo.max_entries + slot }, Relaxed);
+    }
+}
+
+/// Walks bucket `b`'s chain for `key`. `Err` when the walk left the bucket.
+#[inline]
+unsafe fn walk(map: &Map, b: u32, h: u32, key: *const u8) -> core::result::Result<Option<u32>, ()> {
+    let mut e = map.bucket_head(b).load(Acquire);
+    let mut steps = 0;
+    while e < map.geo.nelems {
+        // SAFETY: `e` is an element; `key` has key_size bytes.
+        if map.elem_hash(e).load(Relaxed) == h
+            && unsafe { key_eq(map.elem_key(e), key, map.geo.key_size) }
+        {
+            return Ok(Some(e));
+        }
+        e = map.next(e).load(Acquire);
+        steps += 1;
+        if steps > map.geo.nelems {
+            return Err(());
+        }
+    }
+    if e == END | b { Ok(None) } else { Err(()) }
+}
+
+/// The element of `key`.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+#[inline]
+pub unsafe fn find(map: &Map, key: *const u8) -> Option<Elem> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let h = hash(key, map.geo.key_size, map.geo.seed);
+        let b = h & map.geo.mask;
+        for _ in 0..RETRIES {
+            if let Ok(found) = walk(map, b, h, key) {
+                return found.map(Elem);
+            }
+        }
+    }
+    None
+}
+
+/// `bpf_map_lookup_elem` of a program: address of the value (of this slot). Marks elements of LRU maps as used.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+#[inline]
+pub unsafe fn lookup(map: &Map, key: *const u8, slot: u32) -> Option<*mut u8> {
+    // SAFETY: promised by the caller.
+    let Elem(e) = unsafe { find(map, key) }?;
+    if map.is_lru() && map.referenced(e).load(Relaxed) == 0 {
+        map.referenced(e).store(1, Relaxed);
+    }
+    map.elem_value(e, slot)
+}
+
+/// Takes an element from the free list of `slot`, noting it in the caller's slot before it leaves the list.
+fn pop_from(map: &Map, slot: u32, cx: &Cx) -> Result<Option<u32>> {
+    let head = map.free_head(slot);
+    if head.load(Relaxed) >= map.geo.nelems {
+        return Ok(None);
+    }
+    let _guard = lock::lock(map.free_lock(slot), cx)?;
+    let e = head.load(Relaxed);
+    if e >= map.geo.nelems {
+        return Ok(None);
+    }
+    cx.slot_ref().pend_elem.store(e + 1, Release);
+    head.store(map.next(e).load(Relaxed), Release);
+    Ok(Some(e))
+}
+
+/// A free element, `None` when there is none anywhere.
+fn pop(map: &Map, cx: &Cx) -> Result<Option<u32>> {
+    for i in 0..map.geo.nslots {
+        let slot = cx.slot.wrapping_add(i);
+        let slot = if slot >= map.geo.nslots { slot - map.geo.nslots } else { slot };
+        if slot < map.geo.nslots
+            && let Some(e) = pop_from(map, slot, cx)?
+        {
+            return Ok(Some(e));
+        }
+    }
+    Ok(None)
+}
+
+/// Gives an element back to the caller's free list. If the list's lock is not to be had, to another's.
+fn push(map: &Map, e: u32, cx: &Cx) {
+    for i in 0..map.geo.nslots {
+        let slot = (cx.slot + i) % map.geo.nslots.max(1);
+        if let Ok(_guard) = lock::lock(map.free_lock(slot), cx) {
+            let head = map.free_head(slot);
+            map.next(e).store(head.load(Relaxed), Relaxed);
+            head.store(e, Release);
+            cx.slot_ref().pend_elem.store(0, Release);
+            return;
+        }
+    }
+    map.count_lost();
+}
+
+/// Links to `e` in bucket `b`'s chain: the address of the word that holds `e`. The bucket is locked.
+/// At most `limit` links are followed.
+pub(crate) fn link_to<'m>(map: &'m Map, b: u32, e: u32, limit: u32) -> Option<&'m AtomicU32> {
+    let mut link = map.bucket_head(b);
+    for _ in 0..=limit {
+        let next = link.load(Relaxed);
+        if next == e {
+            return Some(link);
+        }
+        if next >= map.geo.nelems {
+            return None;
+        }
+        link = map.next(next);
+    }
+    None
+}
+
+/// Writes the value of element `e`.
+unsafe fn set_values(map: &Map, e: u32, val: Values, fresh: bool, cx: &Cx) {
+    let (size, stride) = (map.geo.value_size, map.geo.value_stride);
+    if !map.is_percpu() {
+        let (Values::Own(src) | Values::All(src)) = val;
+        if let Some(dst) = map.elem_value(e, 0) {
+            // Maps of maps store the distance, all 8 bytes of it.
+            let size = if map.map_type() == MapType::HASH_OF_MAPS { stride } else { size };
+            // SAFETY: room for `value_stride` bytes.
+            unsafe { copy_value(dst, src, size) };
+        }
+        return;
+    }
+    for slot in 0..map.geo.nslots {
+        let Some(dst) = map.percpu_value(e, slot) else { return };
+        // SAFETY: values are `value_stride` bytes; `All` has as many for each slot.
+        unsafe {
+            match val {
+                Values::All(src) => copy_value(dst, src.add(slot as usize * stride as usize), size),
+                Values::Own(src) if slot == cx.slot => copy_value(dst, src, size),
+                Values::Own(_) if fresh => zero_value(dst, stride),
+                Values::Own(_) => {}
+            }
+        }
+    }
+}
+
+/// Fills element `e` and links it at the head of bucket `b`, which is locked.
+unsafe fn insert(map: &Map, e: u32, b: u32, h: u32, key: *const u8, val: Values, cx: &Cx) {
+    // SAFETY: keys have room for key_size rounded up to 8.
+    unsafe {
+        copy_value(map.elem_key(e), key, map.geo.key_size);
+        set_values(map, e, val, true, cx);
+    }
+    map.elem_hash(e).store(h, Relaxed);
+    map.referenced(e).store(0, Relaxed);
+    let head = map.bucket_head(b);
+    map.next(e).store(head.load(Relaxed), Relaxed);
+    head.store(e, Release);
+}
+
+/// Puts the slot's spare element in place of `old`; `old` becomes the spare one.
+unsafe fn replace(
+    map: &Map,
+    old: u32,
+    b: u32,
+    h: u32,
+    key: *const u8,
+    val: Values,
+    cx: &Cx,
+) -> Result<()> {
+    let spare = map.spare(cx.slot);
+    let e = spare.load(Relaxed);
+    if e >= map.geo.nelems {
+        return Err(E2BIG);
+    }
+    let slot = cx.slot_ref();
+    slot.pend_elem.store(e + 1, Release);
+    slot.pend_old.store(old + 1, Release);
+    // SAFETY: as for `insert`.
+    unsafe { insert(map, e, b, h, key, val, cx) };
+    if let Some(link) = link_to(map, b, old, map.geo.nelems) {
+        link.store(map.next(old).load(Relaxed), Release);
+    }
+    spare.store(old, Release);
+    slot.pend_old.store(0, Release);
+    slot.pend_elem.store(0, Release);
+    Ok(())
+}
+
+/// An element that is not in use in an LRU map, taken out of its bucket: the first not used since the clock's hand passed.
+/// `keep` is the bucket the caller has locked.
+fn evict(map: &Map, keep: u32, cx: &Cx) -> Option<u32> {
+    let geo = map.geo;
+    for _ in 0..(2 * geo.max_entries as u64 + 2) {
+        let hand = map.hdr().head.fetch_add(1, Relaxed);
+        let e = hand.checked_rem(geo.nelems)?;
+        if map.referenced(e).load(Relaxed) != 0 {
+            map.referenced(e).store(0, Relaxed);
+            continue;
+        }
+        let b = map.elem_hash(e).load(Relaxed) & geo.mask;
+        let guard: Option<Guard> =
+            if b == keep { None } else { lock::try_lock(map.bucket_lock(b), cx) };
+        if b != keep && guard.is_none() {
+            continue;
+        }
+        if let Some(link) = link_to(map, b, e, EVICT_CHAIN) {
+            cx.slot_ref().pend_elem.store(e + 1, Release);
+            link.store(map.next(e).load(Relaxed), Release);
+            return Some(e);
+        }
+    }
+    None
+}
+
+/// `bpf_map_update_elem`: errors and their order as in `htab_map_update_elem`: `EINVAL` unknown flags or `BPF_F_LOCK`,
+/// `EBUSY` bucket locked by this thread, `EEXIST`, `ENOENT`, `E2BIG` full.
+///
+/// # Safety
+/// `key` has `key_size` bytes and `val` what [`Values`] says.
+pub unsafe fn update(map: &Map, key: *const u8, val: Values, flags: u64, cx: &Cx) -> Result<()> {
+    if flags & !BPF_F_LOCK > BPF_EXIST || flags & BPF_F_LOCK != 0 || cx.slot >= map.geo.nslots {
+        return Err(EINVAL);
+    }
+    // SAFETY: promised by the caller.
+    unsafe {
+        let h = hash(key, map.geo.key_size, map.geo.seed);
+        let b = h & map.geo.mask;
+        let _guard = lock::lock(map.bucket_lock(b), cx).inspect_err(|_| map.count_lost())?;
+        let old = walk(map, b, h, key).unwrap_or(None);
+        match old {
+            Some(_) if flags == BPF_NOEXIST => return Err(EEXIST),
+            None if flags == BPF_EXIST => return Err(ENOENT),
+            _ => {}
+        }
+        set_pending_map(map, cx);
+        match old {
+            Some(e) if map.is_percpu() => {
+                set_values(map, e, val, false, cx);
+                if map.is_lru() {
+                    map.referenced(e).store(1, Relaxed);
+                }
+                Ok(())
+            }
+            Some(e) => replace(map, e, b, h, key, val, cx),
+            None => {
+                let e = match pop(map, cx)? {
+                    Some(e) => e,
+                    None if map.is_lru() => evict(map, b, cx).ok_or(E2BIG)?,
+                    None => {
+                        map.count_lost();
+                        return Err(E2BIG);
+                    }
+                };
+                insert(map, e, b, h, key, val, cx);
+                cx.slot_ref().pend_elem.store(0, Release);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Says which map the slot's pending elements belong to.
+#[inline]
+fn set_pending_map(map: &Map, cx: &Cx) {
+    let off = (map.base() as usize).wrapping_sub(cx.arena as usize) as u32;
+    cx.slot_ref().pend_map.store(off, Release);
+}
+
+/// `bpf_map_delete_elem`: `ENOENT`, or `EBUSY` when the bucket is locked by this thread.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+pub unsafe fn delete(map: &Map, key: *const u8, cx: &Cx) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { take(map, key, cx, |_| ()) }
+}
+
+/// Deletes `key`, calling `f` with its element while it is still out of reach of others.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+pub unsafe fn take(map: &Map, key: *const u8, cx: &Cx, f: impl FnOnce(u32)) -> Result<()> {
+    if cx.slot >= map.geo.nslots {
+        return Err(EINVAL);
+    }
+    // SAFETY: promised by the caller.
+    unsafe {
+        let h = hash(key, map.geo.key_size, map.geo.seed);
+        let b = h & map.geo.mask;
+        let _guard = lock::lock(map.bucket_lock(b), cx)?;
+        let Ok(Some(e)) = walk(map, b, h, key) else { return Err(ENOENT) };
+        let link = link_to(map, b, e, map.geo.nelems).ok_or(ENOENT)?;
+        set_pending_map(map, cx);
+        cx.slot_ref().pend_elem.store(e + 1, Release);
+        link.store(map.next(e).load(Relaxed), Release);
+        f(e);
+        push(map, e, cx);
+    }
+    Ok(())
+}
+
+/// The element after that of `key`, the first of the table for no key or one that is not there (`htab_map_get_next_key`).
+///
+/// # Safety
+/// `key` is null or has `key_size` bytes.
+pub unsafe fn next_key(map: &Map, key: *const u8) -> Result<Elem> {
+    let mut from = 0;
+    if !key.is_null() {
+        // SAFETY: promised by the caller.
+        unsafe {
+            if let Some(Elem(e)) = find(map, key) {
+                let next = map.next(e).load(Acquire);
+                if next < map.geo.nelems {
+                    return Ok(Elem(next));
+                }
+                from = (hash(key, map.geo.key_size, map.geo.seed) & map.geo.mask) + 1;
+            }
+        }
+    }
+    for b in from..=map.geo.mask {
+        let e = map.bucket_head(b).load(Acquire);
+        if e < map.geo.nelems {
+            return Ok(Elem(e));
+        }
+    }
+    Err(ENOENT)
+}
+
+/// The first element of bucket `b`.
+pub fn first(map: &Map, b: u32) -> Option<u32> {
+    Some(map.bucket_head(b).load(Acquire)).filter(|&e| e < map.geo.nelems)
+}
+
+/// The element after `e` in its bucket.
+pub fn after(map: &Map, e: u32) -> Option<u32> {
+    Some(map.next(e).load(Acquire)).filter(|&e| e < map.geo.nelems)
+}
