@@ -29,6 +29,24 @@ pub struct MapDef {
     pub map_extra: u64,
 }
 
+/// Map types that can be created here, see [`layout`].
+pub const SUPPORTED_MAP_TYPES: &[MapType] = &[
+    MapType::HASH,
+    MapType::ARRAY,
+    MapType::PROG_ARRAY,
+    MapType::PERF_EVENT_ARRAY,
+    MapType::PERCPU_HASH,
+    MapType::PERCPU_ARRAY,
+    MapType::STACK_TRACE,
+    MapType::LRU_HASH,
+    MapType::LRU_PERCPU_HASH,
+    MapType::ARRAY_OF_MAPS,
+    MapType::HASH_OF_MAPS,
+    MapType::QUEUE,
+    MapType::STACK,
+    MapType::RINGBUF,
+];
+
 /// Bytes of a slot's perf ring unless [`MapDef::perf_ring`] says otherwise.
 pub const PERF_RING: u32 = 64 << 10;
 /// `KMALLOC_MAX_SIZE`-like bound of a value in per-CPU maps (`PCPU_MIN_UNIT_SIZE`, include/linux/percpu.h).

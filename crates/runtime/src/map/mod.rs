@@ -12,7 +12,7 @@ pub mod queue;
 pub mod ring;
 pub mod stack;
 
-pub use create::{MapDef, layout};
+pub use create::{MapDef, SUPPORTED_MAP_TYPES, layout};
 
 use crate::lock;
 use crate::slot::Cx;
