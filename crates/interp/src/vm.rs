@@ -72,6 +72,16 @@ impl Interp {
         host: &mut dyn Host,
         limits: Limits,
     ) -> Result<u64, Error> {
+        Interp::run_keeping_memory(prog, ctx, host, limits).0
+    }
+
+    /// As [`Interp::run`], and gives what is left of the run, for a look at memory that the host mapped.
+    pub fn run_keeping_memory(
+        prog: &VerifiedProg,
+        ctx: &mut [u8],
+        host: &mut dyn Host,
+        limits: Limits,
+    ) -> (Result<u64, Error>, Vm) {
         let mut vm = Vm {
             memory: Memory::default(),
             progs: vec![Rc::new(prog.clone())],
@@ -83,8 +93,10 @@ impl Interp {
         };
         let addr = vm.memory.map(ctx.to_vec(), true);
         let result = vm.func(host, 0, 0, [addr, 0, 0, 0, 0]);
-        ctx.copy_from_slice(vm.memory.bytes(addr, ctx.len() as u64)?);
-        result
+        if let Ok(bytes) = vm.memory.bytes(addr, ctx.len() as u64) {
+            ctx.copy_from_slice(bytes);
+        }
+        (result, vm)
     }
 }
 

@@ -93,7 +93,8 @@ pub struct Code {
     pub insn_offsets: Vec<u32>,
     /// The code uses `r9` (helper calls that take the run context, tail calls).
     pub uses_run_ctx: bool,
-    /// The code calls helpers or kfuncs, which may touch vector registers and use more stack.
+    /// The code calls helpers or kfuncs (or by tail call programs that may), which may touch vector registers and use
+    /// more stack.
     pub has_calls: bool,
     /// Offsets of loads that may fault and the offset to continue at, destination zeroed (`MemKind::Probe`).
     pub fixups: Vec<(u32, u32)>,

@@ -66,7 +66,7 @@ pub fn compile(prog: &VerifiedProg, opts: &Options) -> Result<Code, Error> {
     let mut asm = Asm::default();
     let slots: Vec<Label> = prog.insns().iter().map(|_| asm.label()).collect();
     let entries = scan.funcs.iter().map(|_| asm.label()).collect();
-    let run_ctx = if scan.has_calls { Reg::R12 } else { Reg::R9 };
+    let run_ctx = if scan.loses_r9 { Reg::R12 } else { Reg::R9 };
     let (uses_run_ctx, has_calls) = (scan.funcs.iter().any(|f| f.needs_ctx), scan.has_calls);
     let mut g = Gen {
         asm,

@@ -35,8 +35,10 @@ pub(crate) struct Scan {
     pub funcs: Vec<Func>,
     /// Slots that jumps go to.
     pub targets: Vec<bool>,
-    /// Some helper or kfunc is really called, so `r9` does not survive.
+    /// Some helper or kfunc is really called, or another program by tail call, which may do so.
     pub has_calls: bool,
+    /// Something is called that returns with `r9` changed.
+    pub loses_r9: bool,
 }
 
 /// Facts of slot `i`.
@@ -148,13 +150,16 @@ impl Scan {
                 func.calls = true;
                 func.needs_ctx = true;
                 self.has_calls = true;
+                self.loses_r9 = true;
+            }
+            HelperImpl::TailCall { .. } => {
+                func.needs_ctx = true;
+                self.has_calls = true;
+                // The target returns to this function's caller.
+                self.loses_r9 |= f != 0;
             }
             HelperImpl::ArrayLookup { .. } => {}
-            HelperImpl::LoadRunCtx64(_)
-            | HelperImpl::LoadRunCtx32(_)
-            | HelperImpl::TailCall { .. } => {
-                func.needs_ctx = true;
-            }
+            HelperImpl::LoadRunCtx64(_) | HelperImpl::LoadRunCtx32(_) => func.needs_ctx = true,
         }
     }
 
