@@ -1,1 +1,11 @@
-//! placeholder
+//! ptrace, code patching, trampolines.
+mod error;
+pub mod proc;
+pub mod ptrace;
+pub use error::{Error, Result, Unpatchable};
+pub mod site;
+mod target;
+pub mod tramp;
+pub use target::{
+    Command, Detached, Kind, ProbeId, ProbeSpec, ProgRef, Target, WindowId, WindowSpec,
+};

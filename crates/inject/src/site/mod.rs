@@ -1,0 +1,7 @@
+//! Probe sites: which bytes can be replaced by a jump, and the instructions that make room for it.
+
+mod plan;
+mod relocate;
+
+pub use plan::{JUMP, Plan, PlanInput, jump_bytes};
+pub use relocate::Relocated;

@@ -1,0 +1,312 @@
+//! Putting programs on sites.
+
+use super::state::{Probe, Site, State};
+use super::window::WindowId;
+use crate::proc::{Map, Maps, Status};
+use crate::ptrace::Stop;
+use crate::site::{JUMP, Plan, PlanInput, jump_bytes};
+use crate::tramp::{Block, BlockSpec, Bound, build};
+use crate::{Error, Result, Unpatchable};
+use std::ops::Range;
+use stylet_runtime::abi::TEXT_SIZE;
+
+/// Where in a function a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// At the first instruction.
+    Entry,
+    /// When the function returns; the site is its first instruction.
+    Return,
+    /// At any instruction.
+    Offset,
+}
+
+/// A program in a window, and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ProgRef {
+    /// Its window.
+    pub window: WindowId,
+    /// Offset of its entry in the window's text part.
+    pub code_off: u64,
+    /// Words of `struct pt_regs` that it reads, by index (`PtRegs::FIELDS`).
+    pub ctx_read: u32,
+    /// The context may be read in ways that are not known: all words are built.
+    pub ctx_escapes: bool,
+    /// `jit::Code::uses_run_ctx`.
+    pub uses_run_ctx: bool,
+    /// `jit::Code::has_calls`: code other than the program's own runs, which may change vector registers.
+    pub has_calls: bool,
+    /// Vector registers xmm0 to xmm15 that this other code (slot_enter and slot_leave included) may change; it must not
+    /// change upper halves.
+    pub xmm_used: u16,
+    /// It runs between slot_enter and slot_leave.
+    pub needs_slot: bool,
+    /// It may call `bpf_override_return` (at a function's entry).
+    pub can_override: bool,
+    /// `bpf_get_attach_cookie`.
+    pub cookie: u64,
+    /// Number of the program.
+    pub prog: u32,
+}
+
+/// One attachment.
+#[derive(Clone, Debug)]
+pub struct ProbeSpec {
+    /// Address in the process.
+    pub site: u64,
+    /// Kind of probe.
+    pub kind: Kind,
+    /// The program.
+    pub prog: ProgRef,
+    /// `bpf_get_func_ip`: the function's address; 0 for a site inside.
+    pub func_ip: u64,
+    /// Bounds of the function around the site, if the caller knows better than the file's symbols.
+    pub func: Option<Range<u64>>,
+}
+
+/// An attached program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeId(pub(super) u64);
+
+/// A site examined before the process is stopped.
+pub type Planned = Result<(Plan, Range<u64>)>;
+
+/// An attachment with the examination of its site.
+pub type Work = (ProbeSpec, Planned);
+
+/// Bytes of code read behind a site when its function is not known.
+const LOOK: u64 = 512;
+/// Bytes of a thread's stack in which return addresses and interrupted contexts are looked for.
+const STACK: usize = 256 << 10;
+
+impl State {
+    /// Examines the sites, without stopping the process.
+    pub fn plan_all(&self, specs: &[ProbeSpec]) -> Vec<Planned> {
+        let maps = Maps::of(self.pid);
+        let plan = |spec: &ProbeSpec| match &maps {
+            Ok(maps) => self.plan(maps, spec),
+            Err(_) => Err(Error::Gone { pid: self.pid }),
+        };
+        specs.iter().map(plan).collect()
+    }
+
+    fn plan(&self, maps: &Maps, spec: &ProbeSpec) -> Planned {
+        let site = spec.site;
+        let not_code = || Error::NotCode { pid: self.pid, site };
+        let map =
+            maps.at(site).filter(|m| m.exec && m.is_file() && !m.shared).ok_or_else(not_code)?;
+        let module = module_range(maps, map);
+        if let Some(known) = self.sites.get(&site) {
+            return Ok((known.plan.clone(), module));
+        }
+        let func = spec.func.clone();
+        let from = func.as_ref().map_or(site, |f| f.start.min(site)).max(map.start);
+        let to = func
+            .as_ref()
+            .map_or(site + LOOK, |f| f.end.max(site) + 2 * JUMP as u64 + 15)
+            .min(map.end);
+        let code = self.memory.bytes(from, (to - from) as usize)?;
+        let input = PlanInput {
+            site,
+            code: &code,
+            code_at: from,
+            func,
+            next_symbol: None,
+            is_entry: spec.kind != Kind::Offset,
+        };
+        let plan = Plan::new(&input)?;
+        self.check_foreign(maps, &plan)?;
+        self.check_overlap(&plan)?;
+        Ok((plan, module))
+    }
+
+    /// A jump to anonymous memory is another tracer's work.
+    fn check_foreign(&self, maps: &Maps, plan: &Plan) -> Result<()> {
+        let target = plan.displaced.first().map_or(0, |i| i.near_branch_target());
+        let foreign = plan.original[0] == 0xe9 && maps.at(target).is_none_or(|m| !m.is_file());
+        let why = Unpatchable::Patched { what: "a jump to anonymous memory" };
+        if foreign { Err(Error::Unpatchable { site: plan.site, why }) } else { Ok(()) }
+    }
+
+    /// Two jumps cannot share bytes, nor can one lie in what the other displaced.
+    fn check_overlap(&self, plan: &Plan) -> Result<()> {
+        let bytes = plan.patch_at..plan.resume().max(plan.patch_at + JUMP as u64);
+        for site in self.sites.values() {
+            let other =
+                site.plan.patch_at..site.plan.resume().max(site.plan.patch_at + JUMP as u64);
+            if bytes.start < other.end && other.start < bytes.end {
+                let why = Unpatchable::Immovable {
+                    at: other.start,
+                    why: format!("the probe at {:#x} is too close", site.plan.site),
+                };
+                return Err(Error::Unpatchable { site: plan.site, why });
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches what was examined; each item comes back with its result.
+    pub fn attach_all(&mut self, stop: &mut Stop, work: Vec<Work>) -> Vec<(Work, Result<ProbeId>)> {
+        work.into_iter()
+            .map(|(spec, planned)| match planned {
+                Err(error) => ((spec, Err(Error::Unknown { what: "probe" })), Err(error)),
+                Ok((plan, module)) => {
+                    let result = self.attach_one(stop, &spec, &plan, &module);
+                    ((spec, Ok((plan, module))), result)
+                }
+            })
+            .collect()
+    }
+
+    fn attach_one(
+        &mut self,
+        stop: &mut Stop,
+        spec: &ProbeSpec,
+        plan: &Plan,
+        module: &Range<u64>,
+    ) -> Result<ProbeId> {
+        self.bind(&spec.prog, spec.func_ip)?;
+        if spec.kind == Kind::Return {
+            check_shadow_stack(stop, spec.site)?;
+        }
+        let known = self.sites.contains_key(&spec.site);
+        if !known {
+            if self.memory.bytes(plan.patch_at, JUMP)? != plan.original {
+                return Err(Error::Unpatchable {
+                    site: spec.site,
+                    why: Unpatchable::Patched { what: "other bytes than before" },
+                });
+            }
+            self.check_overlap(plan)?;
+            self.check_stacks(stop, plan)?;
+        }
+        let id = ProbeId(self.last_probe + 1);
+        let probe = Probe { id, kind: spec.kind, prog: spec.prog, func_ip: spec.func_ip };
+        let mut probes = self.sites.get(&spec.site).map_or(Vec::new(), |s| s.probes.clone());
+        probes.push(probe);
+        self.install(stop, plan, module, probes)?;
+        self.last_probe += 1;
+        Ok(id)
+    }
+
+    /// Makes the site's block for these probes and lets the site jump to it.
+    pub fn install(
+        &mut self,
+        stop: &mut Stop,
+        plan: &Plan,
+        module: &Range<u64>,
+        probes: Vec<Probe>,
+    ) -> Result<()> {
+        let block = self.make_block(stop, plan, module, &probes)?;
+        self.memory.write(block.at, &block.code)?;
+        let jump = jump_bytes(plan.patch_at, block.entry).ok_or(Error::NoSpace {
+            pid: self.pid,
+            len: block.code.len() as u64,
+            near: plan.site,
+        })?;
+        self.memory.write(plan.patch_at, &jump)?;
+        for thread in stop.threads_mut() {
+            let moved = block.moved.iter().find(|(from, _)| *from == thread.regs.rip);
+            if let Some((_, to)) = moved.filter(|(from, _)| plan.inside().contains(from)) {
+                thread.set_ip(*to);
+            }
+        }
+        let site = Site { plan: plan.clone(), jump, block, probes };
+        if let Some(old) = self.sites.insert(plan.site, site) {
+            self.retired.push(old.block);
+        }
+        Ok(())
+    }
+
+    fn make_block(
+        &mut self,
+        stop: &mut Stop,
+        plan: &Plan,
+        module: &Range<u64>,
+        probes: &[Probe],
+    ) -> Result<Block> {
+        let mut entry = Vec::new();
+        let mut ret = Vec::new();
+        for probe in probes {
+            let bound = self.bind(&probe.prog, probe.func_ip)?;
+            if probe.kind == Kind::Return { ret.push(bound) } else { entry.push(bound) }
+        }
+        let inside = probes.iter().any(|p| p.kind == Kind::Offset);
+        // The length does not depend on the place, except for what is out of near reach: leave room for that.
+        let estimate = 1024 + 512 * probes.len() as u64;
+        let index = self.region_for(stop, module, estimate)?;
+        let region = &mut self.regions[index];
+        let no_space = Error::NoSpace { pid: self.pid, len: estimate, near: plan.site };
+        let at = region.alloc(estimate).ok_or(no_space)?;
+        let (routines, table) = (region.routines(), region.table());
+        let built =
+            build(&BlockSpec { at, plan, entry: &entry, ret: &ret, inside, routines, table });
+        let used = built.as_ref().map_or(0, |b| b.code.len() as u64).next_multiple_of(16);
+        debug_assert!(used <= estimate);
+        region.free(at + used, estimate.next_multiple_of(16) - used);
+        built
+    }
+
+    fn bind(&self, prog: &ProgRef, func_ip: u64) -> Result<Bound> {
+        let window = self.window(prog.window)?;
+        let bad = |why| Err(Error::BadProg { code_off: prog.code_off, why });
+        if prog.code_off >= TEXT_SIZE {
+            return bad("its code is outside the text part of the window");
+        }
+        if prog.needs_slot && (window.slot_enter == 0 || window.slot_leave == 0) {
+            return bad("it needs a CPU slot, but the window has no slot_enter and slot_leave");
+        }
+        Ok(Bound {
+            code: window.base + prog.code_off,
+            window: window.base,
+            slot_enter: window.base + window.slot_enter,
+            slot_leave: window.base + window.slot_leave,
+            ctx_read: prog.ctx_read,
+            ctx_escapes: prog.ctx_escapes,
+            uses_run_ctx: prog.uses_run_ctx,
+            has_calls: prog.has_calls,
+            xmm_used: prog.xmm_used,
+            needs_slot: prog.needs_slot,
+            can_override: prog.can_override,
+            cookie: prog.cookie,
+            prog: prog.prog,
+            func_ip,
+        })
+    }
+
+    /// No thread may come back into the middle of the jump: an interrupted context of a signal handler could.
+    fn check_stacks(&self, stop: &Stop, plan: &Plan) -> Result<()> {
+        let inside = plan.inside();
+        for thread in stop.threads() {
+            let ip = thread.regs.rip;
+            let movable = plan.displaced.iter().any(|i| i.ip() == ip);
+            let stack = self.memory.read_some(thread.regs.rsp & !7, STACK);
+            let mut words =
+                stack.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()));
+            if inside.contains(&ip) && !movable || words.any(|w| inside.contains(&w)) {
+                return Err(Error::Busy { site: plan.site, tid: thread.tid });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Addresses of all mappings of the file that `map` is of, as one range around it.
+pub fn module_range(maps: &Maps, map: &Map) -> Range<u64> {
+    let same = |m: &&Map| {
+        m.inode == map.inode && m.dev == map.dev && m.start.abs_diff(map.start) < 1 << 30
+    };
+    let start = maps.0.iter().filter(same).map(|m| m.start).min().unwrap_or(map.start);
+    let end = maps.0.iter().filter(same).map(|m| m.end).max().unwrap_or(map.end);
+    start..end
+}
+
+fn check_shadow_stack(stop: &Stop, site: u64) -> Result<()> {
+    for thread in stop.threads() {
+        if Status::of(thread.tid).is_ok_and(|s| s.shadow_stack) {
+            let why = "a thread has a shadow stack, on which a return address cannot be replaced";
+            return Err(Error::Unpatchable { site, why: Unpatchable::Return { why } });
+        }
+    }
+    Ok(())
+}

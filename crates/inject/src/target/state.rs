@@ -1,0 +1,82 @@
+//! What was put into a process.
+
+use super::attach::{Kind, ProbeId, ProgRef};
+use super::region::Region;
+use super::window::{Window, WindowId};
+use crate::proc::Memory;
+use crate::site::{JUMP, Plan};
+use crate::tramp::Block;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Everything of ours in one process.
+#[derive(Debug)]
+pub struct State {
+    /// Process.
+    pub pid: i32,
+    /// Its memory.
+    pub memory: Memory,
+    /// Mapped windows.
+    pub windows: Vec<Window>,
+    /// Memory for trampolines.
+    pub regions: Vec<Region>,
+    /// Patched sites, by the probed address.
+    pub sites: BTreeMap<u64, Site>,
+    /// Blocks no longer jumped to, which a thread may still be in.
+    pub retired: Vec<Block>,
+    /// Number of the last probe.
+    pub last_probe: u64,
+}
+
+/// A patched site.
+#[derive(Debug)]
+pub struct Site {
+    /// How it was patched.
+    pub plan: Plan,
+    /// The bytes now there.
+    pub jump: [u8; JUMP],
+    /// Its trampolines.
+    pub block: Block,
+    /// Its programs, in order of attachment.
+    pub probes: Vec<Probe>,
+}
+
+impl Site {
+    /// Whether it has a program at the function's return.
+    pub fn has_return(&self) -> bool {
+        self.probes.iter().any(|p| p.kind == Kind::Return)
+    }
+}
+
+/// A program on a site.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    /// Its name.
+    pub id: ProbeId,
+    /// At the site, or at the function's return.
+    pub kind: Kind,
+    /// The program.
+    pub prog: ProgRef,
+    /// What `bpf_get_func_ip` gives.
+    pub func_ip: u64,
+}
+
+impl State {
+    /// Nothing yet.
+    pub fn new(pid: i32) -> Result<State> {
+        Ok(State {
+            pid,
+            memory: Memory::open(pid)?,
+            windows: Vec::new(),
+            regions: Vec::new(),
+            sites: BTreeMap::new(),
+            retired: Vec::new(),
+            last_probe: 0,
+        })
+    }
+
+    /// A window of this process.
+    pub fn window(&self, id: WindowId) -> Result<&Window> {
+        self.windows.get(id.0).ok_or(Error::Unknown { what: "window" })
+    }
+}

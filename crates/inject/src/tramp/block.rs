@@ -1,0 +1,105 @@
+//! The trampolines of one site.
+
+use super::asm::{Asm, Reg};
+use super::frame::{Frame, IP, OFF_OVERRIDE, Place};
+use super::run::{Bound, emit};
+use super::table;
+use crate::Result;
+use crate::site::{Plan, Relocated};
+
+/// What a site's trampolines are made from.
+pub struct BlockSpec<'a> {
+    /// Address the block will stand at.
+    pub at: u64,
+    /// The displaced instructions.
+    pub plan: &'a Plan,
+    /// Programs of the site itself, in order of their run.
+    pub entry: &'a [Bound],
+    /// Programs of the function's return.
+    pub ret: &'a [Bound],
+    /// The site may be anywhere in the function.
+    pub inside: bool,
+    /// Address of the region's [`table::code`].
+    pub routines: u64,
+    /// Address of the region's table.
+    pub table: u64,
+}
+
+/// A finished block.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// First byte: also the address that a replaced return address has, if there is a return part.
+    pub at: u64,
+    /// The bytes.
+    pub code: Vec<u8>,
+    /// Where the site's jump goes.
+    pub entry: u64,
+    /// Places of the displaced instructions: (original, here).
+    pub moved: Vec<(u64, u64)>,
+    /// Return addresses of the calls made; behind each one on a stack is a frame's marker.
+    pub returns: Vec<u64>,
+}
+
+/// Builds the block for a site.
+pub fn build(spec: &BlockSpec) -> Result<Block> {
+    let mut asm = Asm::new(spec.at);
+    let mut returns = Vec::new();
+    if !spec.ret.is_empty() {
+        emit_return(&mut asm, spec, &mut returns);
+        while asm.here() % 16 != 0 {
+            asm.bytes(&[0xcc]);
+        }
+    }
+    let entry = asm.here();
+    emit_entry(&mut asm, spec, &mut returns);
+    let Relocated { code, moved } = spec.plan.relocate(asm.here())?;
+    asm.bytes(&code);
+    asm.jump(spec.plan.resume());
+    Ok(Block { at: spec.at, code: asm.finish(), entry, moved, returns })
+}
+
+fn emit_entry(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
+    let place = if spec.inside { Place::Inside } else { Place::Entry };
+    let frame = Frame::new(place, spec.entry);
+    frame.enter(asm);
+    frame.fill(asm, Some(spec.plan.site));
+    for prog in spec.entry {
+        emit(asm, prog, false, returns);
+    }
+    if !spec.ret.is_empty() {
+        asm.lea(Reg::Rdi, frame.slot());
+        asm.address(Reg::Rsi, spec.table);
+        asm.address(Reg::Rdx, spec.at);
+        asm.call(spec.routines);
+        returns.push(asm.here());
+    }
+    if frame.overrides {
+        let run = asm.label();
+        asm.bytes(&[0x83, 0x7c, 0x24, OFF_OVERRIDE as u8, 0]); // cmp dword [rsp + OFF_OVERRIDE], 0
+        asm.jump_zero(run);
+        frame.leave(asm);
+        asm.bytes(&[0xc3]); // ret
+        asm.bind(run);
+    }
+    frame.leave(asm);
+}
+
+fn emit_return(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
+    let frame = Frame::new(Place::Return, spec.ret);
+    frame.enter(asm);
+    asm.lea(Reg::Rdi, frame.slot());
+    asm.address(Reg::Rsi, spec.table);
+    asm.call(spec.routines + table::leave_offset());
+    returns.push(asm.here());
+    asm.store(frame.slot(), Reg::Rax);
+    asm.store(Frame::reg(IP), Reg::Rax);
+    frame.fill(asm, None);
+    for prog in spec.ret {
+        emit(asm, prog, true, returns);
+    }
+    frame.leave(asm);
+    // The popped word is in the red zone, where signal handlers do not write. A `ret` would unbalance the processor's
+    // prediction of the callers' returns.
+    asm.lea(Reg::Rsp, (Reg::Rsp, 8));
+    asm.bytes(&[0xff, 0x64, 0x24, 0xf8]); // jmp [rsp - 8]
+}

@@ -1,0 +1,107 @@
+//! The call of one program.
+
+use super::asm::{Asm, Label, Reg};
+use super::frame::{AX, Frame, OFF_CTX, OFF_OVERRIDE, OFF_REGS};
+use stylet_runtime::abi::{NO_SLOT, RUN_CAN_OVERRIDE, RUN_OVERRIDE, RUN_RETURN, run_ctx};
+
+/// A program with the addresses it has in one process.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Its entry.
+    pub code: u64,
+    /// First byte of its window.
+    pub window: u64,
+    /// `slot_enter` of its window's agent.
+    pub slot_enter: u64,
+    /// `slot_leave` of its window's agent.
+    pub slot_leave: u64,
+    /// See `ProgRef`.
+    pub ctx_read: u32,
+    /// See `ProgRef`.
+    pub ctx_escapes: bool,
+    /// See `ProgRef`.
+    pub uses_run_ctx: bool,
+    /// See `ProgRef`.
+    pub has_calls: bool,
+    /// See `ProgRef`.
+    pub xmm_used: u16,
+    /// See `ProgRef`.
+    pub needs_slot: bool,
+    /// See `ProgRef`.
+    pub can_override: bool,
+    /// See `ProgRef`.
+    pub cookie: u64,
+    /// See `ProgRef`.
+    pub prog: u32,
+    /// Address of the probed function, 0 for a site inside.
+    pub func_ip: u64,
+}
+
+/// Emits the run of one program. `returns` collects the addresses that its calls return to.
+pub fn emit(asm: &mut Asm, prog: &Bound, at_return: bool, returns: &mut Vec<u64>) {
+    let overrides = prog.can_override && !at_return;
+    if prog.uses_run_ctx || prog.needs_slot || overrides {
+        fill_run_ctx(asm, prog, at_return, overrides);
+    }
+    let skip = asm.label();
+    if prog.needs_slot {
+        enter_slot(asm, prog, skip, returns);
+    }
+    asm.lea(Reg::Rdi, (Reg::Rsp, OFF_REGS));
+    asm.lea(Reg::R9, (Reg::Rsp, OFF_CTX));
+    asm.call(prog.code);
+    returns.push(asm.here());
+    if overrides {
+        let none = asm.label();
+        asm.test_imm32((Reg::Rsp, OFF_CTX + run_ctx::FLAGS), RUN_OVERRIDE);
+        asm.jump_zero(none);
+        asm.load(Reg::Rax, (Reg::Rsp, OFF_CTX + run_ctx::OVERRIDE_RC));
+        asm.store(Frame::reg(AX), Reg::Rax);
+        asm.store_imm((Reg::Rsp, OFF_OVERRIDE), 1);
+        asm.bind(none);
+    }
+    if prog.needs_slot {
+        asm.lea(Reg::Rdi, (Reg::Rsp, OFF_CTX));
+        asm.call(prog.slot_leave);
+        returns.push(asm.here());
+    }
+    asm.bind(skip);
+}
+
+fn enter_slot(asm: &mut Asm, prog: &Bound, skip: Label, returns: &mut Vec<u64>) {
+    asm.lea(Reg::Rdi, (Reg::Rsp, OFF_CTX));
+    asm.call(prog.slot_enter);
+    returns.push(asm.here());
+    // i32 below zero: none to be had, the run is skipped (and was counted).
+    asm.bytes(&[0x85, 0xc0]); // test eax, eax
+    asm.jump_negative(skip);
+}
+
+fn fill_run_ctx(asm: &mut Asm, prog: &Bound, at_return: bool, overrides: bool) {
+    let field = |off: i32| (Reg::Rsp, OFF_CTX + off);
+    asm.address(Reg::Rax, prog.window);
+    asm.store(field(run_ctx::ARENA), Reg::Rax);
+    asm.lea(Reg::Rax, (Reg::Rsp, OFF_REGS));
+    asm.store(field(run_ctx::REGS), Reg::Rax);
+    store_const(asm, run_ctx::COOKIE, prog.cookie);
+    store_const(asm, run_ctx::FUNC_IP, prog.func_ip);
+    let flags =
+        if at_return { RUN_RETURN } else { 0 } | if overrides { RUN_CAN_OVERRIDE } else { 0 };
+    asm.store_imm32(field(run_ctx::SLOT), NO_SLOT);
+    asm.store_imm32(field(run_ctx::TAIL_CALLS), 0);
+    asm.store_imm32(field(run_ctx::FLAGS), flags);
+    asm.store_imm32(field(run_ctx::PROG), prog.prog);
+    asm.store_imm(field(run_ctx::OVERRIDE_RC), 0);
+    asm.store_imm(field(run_ctx::SESSION_COOKIE), 0);
+}
+
+fn store_const(asm: &mut Asm, off: i32, value: u64) {
+    let mem = (Reg::Rsp, OFF_CTX + off);
+    match i32::try_from(value as i64) {
+        Ok(small) => asm.store_imm(mem, small),
+        Err(_) => {
+            asm.set(Reg::Rax, value);
+            asm.store(mem, Reg::Rax);
+        }
+    }
+}

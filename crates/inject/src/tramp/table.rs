@@ -1,0 +1,263 @@
+//! Return addresses that were replaced: a table in each region's private memory, and the code that works on it.
+//!
+//! The key is the address of the stack slot that held the return address; a slot belongs to one thread, so only finding
+//! an empty entry needs an atomic operation. Tail calls make several entries for one slot, told apart by the low three
+//! bits (a slot is 8-aligned): the newest has the highest. Whatever a longjmp left behind for a slot is dropped when the
+//! slot is used again.
+
+use core::arch::global_asm;
+
+/// Entries a slot may be in, from its hash on.
+pub const WAYS: usize = 8;
+/// log2 of the number of hash values.
+pub const HASH_BITS: u32 = 13;
+/// Entries.
+pub const ENTRIES: usize = (1 << HASH_BITS) + WAYS;
+/// Offset of the count of hits that were not probed because no entry was free.
+pub const MISSED: u64 = 0;
+/// Offset of the address of the region's first return trampoline.
+pub const RET_START: u64 = 8;
+/// Offset of the address after the region's last return trampoline.
+pub const RET_END: u64 = 16;
+/// Offset of the keys.
+pub const KEYS: u64 = 64;
+/// Offset of the return addresses.
+pub const ORIGS: u64 = KEYS + (ENTRIES as u64) * 8;
+/// Bytes of the table, whole pages.
+pub const SIZE: u64 = (ORIGS + (ENTRIES as u64) * 8).next_multiple_of(4096);
+/// Multiplier of the hash (2^64 / golden ratio).
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+// enter: rdi = slot, rsi = table, rdx = trampoline to return through. Changes rax rcx rdx r8 r9 r10 r11 and flags.
+// leave: rdi = slot, rsi = table. rax = the address to return to. Changes rcx rdx r8 r9 r10 r11 and flags.
+global_asm!(
+    ".pushsection .text.stylet_inject_ret,\"ax\",@progbits",
+    ".globl stylet_inject_ret_start",
+    ".hidden stylet_inject_ret_start",
+    ".globl stylet_inject_ret_leave",
+    ".hidden stylet_inject_ret_leave",
+    ".globl stylet_inject_ret_end",
+    ".hidden stylet_inject_ret_end",
+    "stylet_inject_ret_start:",
+    "movabs rax, {golden}",
+    "mov rcx, rdi",
+    "shr rcx, 3",
+    "imul rax, rcx",
+    "shr rax, {shift}",
+    "lea r8, [rsi + rax*8 + {keys}]",
+    // r9 = key to insert: one more than the newest of this slot if the slot holds a trampoline of ours (tail call).
+    "mov r9, rdi",
+    "mov r10, [rdi]",
+    "xor ecx, ecx",
+    "cmp r10, [rsi + {ret_start}]",
+    "jb 2f",
+    "cmp r10, [rsi + {ret_end}]",
+    "jae 2f",
+    "3:",
+    "mov rax, [r8 + rcx*8]",
+    "mov r11, rax",
+    "xor r11, rdi",
+    "cmp r11, 7",
+    "ja 4f",
+    "cmp rax, r9",
+    "jb 4f",
+    "lea r9, [rax + 1]",
+    "4:",
+    "inc ecx",
+    "cmp ecx, {ways}",
+    "jne 3b",
+    // The eighth tail call is not probed.
+    "mov rax, r9",
+    "xor rax, rdi",
+    "cmp rax, 7",
+    "ja 8f",
+    "jmp 6f",
+    // A fresh call: older entries of this slot are stale.
+    "2:",
+    "mov rax, [r8 + rcx*8]",
+    "xor rax, rdi",
+    "cmp rax, 7",
+    "ja 5f",
+    "mov qword ptr [r8 + rcx*8], 0",
+    "5:",
+    "inc ecx",
+    "cmp ecx, {ways}",
+    "jne 2b",
+    // Claim an empty entry.
+    "6:",
+    "xor ecx, ecx",
+    "7:",
+    "cmp qword ptr [r8 + rcx*8], 0",
+    "jne 9f",
+    "xor eax, eax",
+    "lock cmpxchg [r8 + rcx*8], r9",
+    "jne 9f",
+    "lea r8, [r8 + rcx*8]",
+    "mov [r8 + {origs_minus_keys}], r10",
+    "mov [rdi], rdx",
+    "ret",
+    "9:",
+    "inc ecx",
+    "cmp ecx, {ways}",
+    "jne 7b",
+    "8:",
+    "lock inc qword ptr [rsi + {missed}]",
+    "ret",
+    ".balign 16",
+    "stylet_inject_ret_leave:",
+    "movabs rax, {golden}",
+    "mov rcx, rdi",
+    "shr rcx, 3",
+    "imul rax, rcx",
+    "shr rax, {shift}",
+    "lea r8, [rsi + rax*8 + {keys}]",
+    "xor ecx, ecx",
+    "xor r9d, r9d",
+    "xor r10d, r10d",
+    "2:",
+    "mov rax, [r8 + rcx*8]",
+    "mov r11, rax",
+    "xor r11, rdi",
+    "cmp r11, 7",
+    "ja 3f",
+    "cmp rax, r9",
+    "jb 3f",
+    "mov r9, rax",
+    "lea r10, [r8 + rcx*8]",
+    "3:",
+    "inc ecx",
+    "cmp ecx, {ways}",
+    "jne 2b",
+    // No entry: nobody can know where to return to.
+    "test r10, r10",
+    "jne 4f",
+    "ud2",
+    "4:",
+    "mov rax, [r10 + {origs_minus_keys}]",
+    "mov qword ptr [r10], 0",
+    "ret",
+    ".balign 16",
+    "stylet_inject_ret_end:",
+    ".popsection",
+    golden = const GOLDEN,
+    shift = const 64 - HASH_BITS,
+    keys = const KEYS,
+    origs_minus_keys = const ORIGS - KEYS,
+    ret_start = const RET_START,
+    ret_end = const RET_END,
+    missed = const MISSED,
+    ways = const WAYS,
+);
+
+unsafe extern "C" {
+    static stylet_inject_ret_start: u8;
+    static stylet_inject_ret_leave: u8;
+    static stylet_inject_ret_end: u8;
+}
+
+/// The position-independent code of both routines; `enter` is at 0.
+pub fn code() -> &'static [u8] {
+    let (start, end) = (&raw const stylet_inject_ret_start, &raw const stylet_inject_ret_end);
+    // SAFETY: the two symbols bound the code assembled above, which is never written.
+    unsafe { std::slice::from_raw_parts(start, end as usize - start as usize) }
+}
+
+/// Offset of `leave` in [`code`].
+pub fn leave_offset() -> u64 {
+    (&raw const stylet_inject_ret_leave) as u64 - (&raw const stylet_inject_ret_start) as u64
+}
+
+/// Replaced return addresses in a table's bytes: (slot, depth, original).
+pub fn live(bytes: &[u8]) -> Vec<(u64, u64, u64)> {
+    let word = |at: usize| {
+        bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()))
+    };
+    (0..ENTRIES)
+        .map(|i| (word(KEYS as usize + i * 8), word(ORIGS as usize + i * 8)))
+        .filter(|(key, _)| *key != 0)
+        .map(|(key, orig)| (key & !7, key & 7, orig))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Enter = unsafe extern "C" fn(*mut u64, *mut u64, u64);
+    type Leave = unsafe extern "C" fn(*mut u64, *mut u64) -> u64;
+
+    struct Table(Vec<u64>);
+
+    impl Table {
+        fn new() -> Table {
+            let mut words = vec![0; SIZE as usize / 8];
+            (words[1], words[2]) = (0x1000, 0x2000);
+            Table(words)
+        }
+        fn enter(&mut self, slot: &mut u64, tramp: u64) {
+            // SAFETY: the code assembled above has this signature under the C ABI.
+            let f: Enter = unsafe { std::mem::transmute(code().as_ptr()) };
+            // SAFETY: slot and table are valid.
+            unsafe { f(slot, self.0.as_mut_ptr(), tramp) }
+        }
+        fn leave(&mut self, slot: &mut u64) -> u64 {
+            // SAFETY: as above.
+            let f: Leave =
+                unsafe { std::mem::transmute(code().as_ptr().add(leave_offset() as usize)) };
+            // SAFETY: as above.
+            unsafe { f(slot, self.0.as_mut_ptr()) }
+        }
+        fn live(&self) -> usize {
+            let bytes: Vec<u8> = self.0.iter().flat_map(|w| w.to_le_bytes()).collect();
+            live(&bytes).len()
+        }
+    }
+
+    #[test]
+    fn enter_and_leave() {
+        let (mut table, mut slot) = (Table::new(), 0xaaaa);
+        table.enter(&mut slot, 0x1800);
+        assert_eq!((slot, table.live()), (0x1800, 1));
+        assert_eq!(table.leave(&mut slot), 0xaaaa);
+        assert_eq!(table.live(), 0);
+    }
+
+    #[test]
+    fn tail_calls_stack_up_and_stop_at_eight() {
+        let (mut table, mut slot) = (Table::new(), 0xaaaa);
+        for i in 0..10 {
+            table.enter(&mut slot, 0x1000 + i);
+        }
+        assert_eq!((slot, table.live(), table.0[0]), (0x1007, 8, 2));
+        for i in (0..7).rev() {
+            assert_eq!(table.leave(&mut slot), 0x1000 + i);
+        }
+        assert_eq!(table.leave(&mut slot), 0xaaaa);
+    }
+
+    #[test]
+    fn longjmp_leftovers_are_dropped() {
+        let (mut table, mut slot) = (Table::new(), 0xaaaa);
+        table.enter(&mut slot, 0x1800);
+        table.enter(&mut slot, 0x1810);
+        slot = 0xbbbb;
+        table.enter(&mut slot, 0x1800);
+        assert_eq!(table.live(), 1);
+        assert_eq!(table.leave(&mut slot), 0xbbbb);
+    }
+
+    #[test]
+    fn a_full_table_skips_and_counts() {
+        let mut table = Table::new();
+        let mut slots = vec![0x77u64; 4 * ENTRIES];
+        for slot in &mut slots {
+            table.enter(slot, 0x1800);
+        }
+        let taken = slots.iter().filter(|&&s| s == 0x1800).count();
+        assert_eq!((taken, table.0[0] as usize), (table.live(), slots.len() - taken));
+        assert!(taken > ENTRIES / 2);
+        for slot in slots.iter_mut().filter(|s| **s == 0x1800) {
+            assert_eq!(table.leave(slot), 0x77);
+        }
+    }
+}
