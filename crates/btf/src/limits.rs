@@ -6,6 +6,8 @@ pub const BTF_MAGIC: u16 = 0xeb9f;
 pub const BTF_VERSION: u8 = 1;
 /// Longest chain of types that refer to each other by value (kernel/bpf/btf.c).
 pub const MAX_RESOLVE_DEPTH: u32 = 32;
+/// Longest such chain in whatever order its types come; the kernel has no such bound, real BTF stays far below it.
+pub const MAX_NESTING: u32 = 256;
 /// Largest `vlen` of a type (`BTF_MAX_VLEN`; 0xffff before Linux 7.2).
 pub const BTF_MAX_VLEN: u32 = 0x00ff_ffff;
 /// Longest name with its NUL (`KSYM_NAME_LEN`, which btf.c applies).

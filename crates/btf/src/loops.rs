@@ -13,13 +13,16 @@ use crate::{Btf, Error, Fault, limits};
 enum Visit {
     New,
     Open,
-    Done,
+    /// With the number of types on its longest path, itself included.
+    Done(u32),
 }
 
 /// One type on the path, and which of its references comes next.
 struct Frame {
     id: TypeId,
     next: usize,
+    /// The longest path below it, as far as known.
+    below: u32,
 }
 
 /// A relation: the `n`th type that this one depends on, or `None` after the last.
@@ -61,6 +64,7 @@ fn contains(t: &Type<'_>, n: usize) -> Option<TypeId> {
         Type::Struct(c) | Type::Union(c) => c.member(n).map(|m| m.ty),
         Type::Array(a) if n == 0 => Some(a.elem),
         Type::Array(a) if n == 1 => Some(a.index),
+        Type::DataSec(d) => d.var(n).map(|v| v.ty),
         _ => by_name(t, n),
     }
 }
@@ -85,29 +89,42 @@ fn descend(
     root: TypeId,
 ) -> Result<(), Error> {
     let start = btf.inner.start_id;
-    path.push(Frame { id: root, next: 0 });
+    path.push(Frame { id: root, next: 0, below: 0 });
     visits[(root - start) as usize] = Visit::Open;
     while let Some(top) = path.last_mut() {
         let (id, n) = (top.id, top.next);
         let t = btf.get(id)?;
         let Some(next) = successor(&t, n) else {
-            visits[(id - start) as usize] = Visit::Done;
+            let height = top.below + 1;
+            visits[(id - start) as usize] = Visit::Done(height);
             path.pop();
+            if let Some(parent) = path.last_mut() {
+                parent.below = parent.below.max(height);
+            }
             continue;
         };
         top.next += 1;
         // The base of split BTF cannot refer to what is above it, and has been checked.
         let Some(own) = next.checked_sub(start) else { continue };
         let fault = |fault| Error::Type { id, kind: t.kind(), fault };
+        let depth = path.len() as u32;
         match visits[own as usize] {
-            Visit::Done => {}
+            // The kernel counts what it has not yet seen only; recursion here needs a bound in any order.
+            Visit::Done(height) if depth + height > limits::MAX_NESTING => {
+                return Err(fault(Fault::Depth { depth: limits::MAX_NESTING }));
+            }
+            Visit::Done(height) => {
+                if let Some(top) = path.last_mut() {
+                    top.below = top.below.max(height);
+                }
+            }
             Visit::Open => return Err(fault(Fault::Loop)),
-            Visit::New if path.len() as u32 >= limits::MAX_RESOLVE_DEPTH => {
+            Visit::New if depth >= limits::MAX_RESOLVE_DEPTH => {
                 return Err(fault(Fault::Depth { depth: limits::MAX_RESOLVE_DEPTH }));
             }
             Visit::New => {
                 visits[own as usize] = Visit::Open;
-                path.push(Frame { id: next, next: 0 });
+                path.push(Frame { id: next, next: 0, below: 0 });
             }
         }
     }

@@ -420,6 +420,13 @@ impl<'a> DataSec<'a> {
         self.words.is_empty()
     }
 
+    /// Variable by position.
+    pub fn var(&self, index: usize) -> Option<SecVar> {
+        let at = index.checked_mul(3)?;
+        let w = self.words.get(at..at.checked_add(3)?)?;
+        Some(SecVar { ty: w[0], offset: w[1], size: w[2] })
+    }
+
     /// All variables in order.
     pub fn vars(self) -> impl ExactSizeIterator<Item = SecVar> + Clone + 'a {
         self.words.chunks_exact(3).map(|w| SecVar { ty: w[0], offset: w[1], size: w[2] })
