@@ -182,6 +182,22 @@ impl Bounds {
         64 - self.umax.leading_zeros()
     }
 
+    /// A value of -1 or 0 (on 64 bits, or only in its low half) that `and` or `or` combines with a
+    /// constant is walked twice: `(-1, 0)` with the rest unchanged (`maybe_fork_scalars`; the 0
+    /// is the branch that waits).
+    pub fn fork_minus_one_or_zero(&self) -> Option<(Bounds, Bounds)> {
+        if (self.smin, self.smax) == (-1, 0) {
+            return Some((Bounds::known(u64::MAX), Bounds::known(0)));
+        }
+        if (self.s32_min, self.s32_max) != (-1, 0) {
+            return None;
+        }
+        let (mut ones, mut zero) = (*self, *self);
+        ones.mark_reg32_known(u32::MAX);
+        zero.mark_reg32_known(0);
+        Some((ones, zero))
+    }
+
     fn mark_reg32_known(&mut self, value: u32) {
         self.var_off = self.var_off.with_subreg(Tnum::known(value as u64));
         (self.u32_min, self.u32_max) = (value, value);

@@ -63,6 +63,30 @@ impl Tnum {
         self.value & both == other.value & both
     }
 
+    /// The smallest member above `x`, or the largest member when there is none (`tnum_step`).
+    pub const fn step(self, x: u64) -> u64 {
+        let largest = self.value | self.mask;
+        if x >= largest {
+            return largest;
+        }
+        if x < self.value {
+            return self.value;
+        }
+        let next = x + 1;
+        let wrong = (next ^ self.value) & !self.mask;
+        if wrong == 0 {
+            return next;
+        }
+        let top = 1u64 << (63 - wrong.leading_zeros());
+        if self.value & top != 0 {
+            return self.value | (next & self.mask & !(top - 1));
+        }
+        // Members have a 0 where `next` has its first wrong 1: carry into the next unknown 0.
+        let free = self.mask & !next & !(top - 1);
+        let carry = free & free.wrapping_neg();
+        self.value | carry | (next & self.mask & !(carry - 1))
+    }
+
     /// Whether every member is a multiple of `size`, a power of two or 0.
     pub const fn is_aligned(self, size: u64) -> bool {
         size == 0 || (self.value | self.mask) & (size - 1) == 0
@@ -305,6 +329,16 @@ mod tests {
         }
         assert_eq!(Tnum::range(0, u64::MAX), Tnum::UNKNOWN);
         assert_eq!(Tnum::range(7, 7), Tnum::known(7));
+    }
+
+    #[test]
+    fn step_finds_the_next_member() {
+        for t in all() {
+            for x in 0..=LOW {
+                let largest = t.value | t.mask;
+                assert_eq!(t.step(x), members(t).find(|y| *y > x).unwrap_or(largest), "{t} {x}");
+            }
+        }
     }
 
     #[test]

@@ -35,6 +35,20 @@ impl Bounds {
         self.smax = self.smax.min((t.value | (t.mask & !sign)) as i64);
         self.umin = self.umin.max(t.value);
         self.umax = self.umax.min(t.value | t.mask);
+        if let Some(only) = self.only_member() {
+            *self = Bounds::known(only);
+        }
+    }
+
+    /// The only number of the unsigned range that fits the known bits, where the kernel finds it.
+    fn only_member(&self) -> Option<u64> {
+        let t = self.var_off;
+        let next = t.step(self.umin);
+        if t.has(self.umin) {
+            return (next > self.umax).then_some(self.umin);
+        }
+        let last = next == t.value | t.mask;
+        (last || next <= self.umax && t.step(next) > self.umax).then_some(next)
     }
 
     /// Ranges of the low half from known bits (`__update_reg32_bounds`).
@@ -96,6 +110,14 @@ impl Bounds {
         }
         if self.s32_min as u32 <= self.s32_max as u32 {
             self.narrow_u32(self.s32_min as u32, self.s32_max as u32);
+        } else if self.u32_max < self.s32_min as u32 {
+            // Negative numbers are out of the unsigned range's reach.
+            self.s32_min = self.u32_min as i32;
+            self.u32_max = self.u32_max.min(self.s32_max as u32);
+        } else if (self.s32_max as u32) < self.u32_min {
+            // Numbers from 0 up are.
+            self.s32_max = self.u32_max as i32;
+            self.u32_min = self.u32_min.max(self.s32_min as u32);
         }
     }
 
