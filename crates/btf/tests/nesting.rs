@@ -34,7 +34,10 @@ fn chains_of_known_types_are_bounded() {
         for too_long in [limits::MAX_NESTING + 1, 100_000] {
             let refused = chain(too_long).map(|btf| btf.len());
             assert!(
-                matches!(refused, Err(Error::Type { fault: Fault::Depth { depth: limits::MAX_NESTING }, .. })),
+                matches!(
+                    refused,
+                    Err(Error::Type { fault: Fault::Depth { depth: limits::MAX_NESTING }, .. })
+                ),
                 "{refused:?}"
             );
         }
@@ -56,5 +59,9 @@ fn sections_within_their_variables() {
         2 => vec![1, 14 << 24, 3, 0],
         _ => vec![1, 15 << 24 | 1, 4, 2, 0, 4],
     });
-    assert!(matches!(refused, Err(Error::Type { fault: Fault::Loop, .. })), "{:?}", refused.map(|btf| btf.len()));
+    assert!(
+        matches!(refused, Err(Error::Type { fault: Fault::Loop, .. })),
+        "{:?}",
+        refused.map(|btf| btf.len())
+    );
 }

@@ -19,7 +19,7 @@ use stylet_insn::Insn;
 
 use crate::ext::{CoreRelo, ReloKind};
 use crate::types::*;
-use crate::{Btf, Error, ReloFault, essential_name};
+use crate::{Btf, Error, ReloFault};
 
 use calc::Value;
 use compat::Steps;
@@ -211,7 +211,7 @@ impl<'a> Relocator<'a> {
         if let Some(cands) = self.cands.get(&id) {
             return cands.clone();
         }
-        let name = essential_name(self.local.name(t.name_off()));
+        let name = self.local.name(t.name_off());
         let mut cands = Vec::new();
         for (target, btf) in self.targets.iter().enumerate() {
             // A module's base is the first target, which has been searched.
