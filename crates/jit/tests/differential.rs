@@ -10,7 +10,8 @@ static TOO_LONG: AtomicU32 = AtomicU32::new(0);
 static INSNS: AtomicU32 = AtomicU32::new(0);
 
 fn same(u: &mut Unstructured) -> Result<()> {
-    let case = common::generate::case(u)?;
+    let mut case = common::generate::case(u)?;
+    case.limit = 100_000;
     // Programs that call themselves through tail calls may take too long.
     let expected = match case.interp() {
         Ok(expected) => expected,

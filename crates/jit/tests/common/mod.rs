@@ -56,11 +56,13 @@ pub struct Case {
     pub main: Rc<VerifiedProg>,
     pub targets: Vec<Rc<VerifiedProg>>,
     pub ctx: Vec<u8>,
+    /// Instructions that the interpreter may take.
+    pub limit: u64,
 }
 
 impl Case {
     pub fn new(insns: Vec<Insn>, ctx: Vec<u8>) -> Case {
-        Case { main: Rc::new(unchecked(insns)), targets: Vec::new(), ctx }
+        Case { main: Rc::new(unchecked(insns)), targets: Vec::new(), ctx, limit: 1_000_000 }
     }
 
     pub fn interp(&self) -> Result<Outcome, String> {

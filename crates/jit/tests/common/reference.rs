@@ -65,7 +65,7 @@ impl Host for TestHost {
 pub fn run(case: &Case) -> Result<Outcome, String> {
     let mut host = TestHost { targets: case.targets.clone(), array: None, progs: None };
     let mut ctx = case.ctx.clone();
-    let limits = Limits { insns: 100_000, ..Limits::default() };
+    let limits = Limits { insns: case.limit, ..Limits::default() };
     let (r0, vm) = Interp::run_keeping_memory(&case.main, &mut ctx, &mut host, limits);
     let r0 = r0.map_err(|e| e.to_string())?;
     let len = u64::from(ARRAY_ENTRIES * ARRAY_ELEM);
