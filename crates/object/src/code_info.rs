@@ -1,5 +1,6 @@
 //! `.BTF.ext`: functions, lines and CO-RE relocations by section.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -88,13 +89,13 @@ impl<'a> CodeInfo<'a> {
     }
 
     /// A slot of a function, for messages.
-    pub fn place(&self, func: &Func<'_>, insn_idx: u32) -> Place {
-        Place {
+    pub fn place(&self, func: &Func<'_>, insn_idx: u32) -> Box<Place> {
+        Box::new(Place {
             section: func.section.to_string(),
             func: func.name.to_string(),
             insn_idx,
             line: self.line(func, insn_idx),
-        }
+        })
     }
 
     fn line(&self, func: &Func<'_>, insn_idx: u32) -> Option<SourceLine> {
@@ -105,7 +106,7 @@ impl<'a> CodeInfo<'a> {
 }
 
 fn slot(section: &str, insn_off: u32) -> Result<u32, Error> {
-    if insn_off % 8 != 0 {
+    if !insn_off.is_multiple_of(8) {
         let reason = ".BTF.ext record is not at an instruction";
         return Err(Error::Section {
             section: section.to_string(),

@@ -86,20 +86,15 @@ impl<'a> Collected<'a> {
             (".BTF", SHT_PROGBITS) => self.btf = Some(section.data),
             (".BTF.ext", SHT_PROGBITS) => self.btf_ext = Some(section.data),
             (".BTF" | ".BTF.ext", _) => return Err(malformed(section, "not SHT_PROGBITS")),
-            (name, SHT_PROGBITS) if executable => {
-                if name == ".text" {
-                    self.text = Some(idx);
-                }
-            }
+            (".text", SHT_PROGBITS) if executable => self.text = Some(idx),
+            (_, SHT_PROGBITS) if executable => {}
             (_, SHT_PROGBITS) if section.data.is_empty() => {}
             (name, SHT_PROGBITS) => match data_kind(name) {
                 Some(kind) => self.data.push((idx, kind)),
                 None => refuse_unsupported(section)?,
             },
-            (name, SHT_NOBITS) if is_named(name, ".bss") => {
-                if section.size > 0 {
-                    self.data.push((idx, MapKind::Bss));
-                }
+            (name, SHT_NOBITS) if is_named(name, ".bss") && section.size > 0 => {
+                self.data.push((idx, MapKind::Bss));
             }
             (_, SHT_REL | SHT_RELA) => self.add_rel(elf, idx, section)?,
             _ => {}

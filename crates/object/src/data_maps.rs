@@ -70,7 +70,7 @@ pub(crate) fn internal_map(
 /// 7 bytes at least; none of it for a section with a second dot; 15 bytes in all, of which only letters, digits,
 /// `_` and `.` stay.
 pub(crate) fn internal_map_name(obj_name: &str, section: &str) -> String {
-    let suffix = section.len().max(7).min(OBJ_NAME_LEN - 1);
+    let suffix = section.len().clamp(7, OBJ_NAME_LEN - 1);
     let custom = section.bytes().skip(1).any(|b| b == b'.');
     let prefix = if custom { 0 } else { OBJ_NAME_LEN - 1 - suffix };
     let bytes = obj_name.bytes().take(prefix).chain(section.bytes().take(suffix));

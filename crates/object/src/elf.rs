@@ -126,7 +126,7 @@ impl<'a> Elf<'a> {
     /// Relocations of a `SHT_REL` section.
     pub fn rels(&self, section: &Section<'a>) -> Result<impl Iterator<Item = Rel> + 'a, Error> {
         let size = size_of::<Rel64<LittleEndian>>();
-        if section.entsize != size as u64 || section.data.len() % size != 0 {
+        if section.entsize != size as u64 || !section.data.len().is_multiple_of(size) {
             return Err(Error::Section {
                 section: section.name.to_string(),
                 offset: 0,

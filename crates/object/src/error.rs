@@ -1,5 +1,6 @@
 //! What can be wrong with an object file, and with relocating it.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -164,7 +165,7 @@ pub enum Error {
     #[error("{at}: relocation against '{symbol}': {fault}")]
     Reloc {
         /// The instruction.
-        at: Place,
+        at: Box<Place>,
         /// Symbol that the relocation names.
         symbol: String,
         /// What is wrong.
@@ -174,7 +175,7 @@ pub enum Error {
     #[error("{at}: {fault}")]
     Call {
         /// The instruction.
-        at: Place,
+        at: Box<Place>,
         /// What is wrong.
         fault: RelocFault,
     },
@@ -182,13 +183,13 @@ pub enum Error {
     #[error("{at}: a CO-RE relocation needs the target's BTF, and it has none")]
     NoTargetBtf {
         /// The first such instruction.
-        at: Place,
+        at: Box<Place>,
     },
     /// A CO-RE relocation failed.
     #[error("{at}: {source}")]
     Core {
         /// The instruction.
-        at: Place,
+        at: Box<Place>,
         /// What is wrong.
         source: stylet_btf::Error,
     },

@@ -27,7 +27,7 @@ pub(crate) fn legacy_maps(elf: &Elf<'_>, idx: usize) -> Result<Vec<(u64, MapSpec
     if section.data.is_empty() || symbols.is_empty() {
         return Ok(Vec::new());
     }
-    if section.data.len() % symbols.len() != 0 {
+    if !section.data.len().is_multiple_of(symbols.len()) {
         return Err(malformed(section, "map definitions of different sizes"));
     }
     let size = section.data.len() / symbols.len();

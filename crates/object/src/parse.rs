@@ -49,9 +49,9 @@ impl Spec {
         let mut collected = Collected::new(&elf)?;
         let plain = collected.btf.map(parse_btf).transpose()?;
         let externs = externs(&elf, plain.as_ref())?;
-        let mut symbols = Symbols::default();
-        symbols.externs =
+        let by_symbol =
             externs.iter().enumerate().map(|(idx, (sym, _))| (*sym, idx as u32)).collect();
+        let mut symbols = Symbols { externs: by_symbol, ..Symbols::default() };
         let externs: Vec<ExternSpec> = externs.into_iter().map(|(_, spec)| spec).collect();
         let btf = match (&plain, collected.btf) {
             (Some(plain), Some(raw)) => Some(fix_btf(raw, plain, &elf, &collected, &externs)?),

@@ -103,7 +103,7 @@ fn add_relo(
     if symbol.shndx < SHN_LORESERVE && symbol.shndx as usize >= elf.sections.len() {
         return Err(malformed("relocation names a symbol of a section that does not exist"));
     }
-    if rel.offset % 8 != 0 || rel.offset >= elf.sections[sec_idx].data.len() as u64 {
+    if !rel.offset.is_multiple_of(8) || rel.offset >= elf.sections[sec_idx].data.len() as u64 {
         return Err(malformed("relocation is not at an instruction"));
     }
     // A weak function that another file's replaced leaves its relocations behind.
@@ -156,7 +156,7 @@ fn resolve(
         return Err(RelocFault::SpecialSection { shndx: symbol.shndx });
     }
     if is_subprog(collected, symbol) {
-        if symbol.value % 8 != 0 || insn.imm % 8 != 0 {
+        if !symbol.value.is_multiple_of(8) || insn.imm % 8 != 0 {
             return Err(RelocFault::Unaligned {
                 offset: (symbol.value as i64).wrapping_add(i64::from(insn.imm)),
             });
@@ -191,7 +191,7 @@ fn resolve_call(
         let section = elf.sections.get(symbol.shndx as usize).map_or("", |section| section.name);
         return Err(RelocFault::CallSection { section: section.to_string() });
     }
-    if symbol.value % 8 != 0 {
+    if !symbol.value.is_multiple_of(8) {
         return Err(RelocFault::Unaligned { offset: symbol.value as i64 });
     }
     Ok(ReloKind::Call { offset: symbol.value })

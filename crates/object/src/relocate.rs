@@ -1,5 +1,6 @@
 //! Fitting an object to a target: CO-RE, kconfig values, kernel variables and functions.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -214,9 +215,9 @@ fn relocate_core(
 }
 
 /// A slot of a linked program, for messages.
-fn place(prog: &ProgSpec, insn_idx: u32, btf: &Btf) -> Place {
+fn place(prog: &ProgSpec, insn_idx: u32, btf: &Btf) -> Box<Place> {
     let line = prog.line_at(insn_idx).and_then(|line| source_line(btf, line));
-    match prog.func_at(insn_idx) {
+    Box::new(match prog.func_at(insn_idx) {
         Some(func) => Place {
             section: func.section.clone(),
             func: func.name.clone(),
@@ -224,7 +225,7 @@ fn place(prog: &ProgSpec, insn_idx: u32, btf: &Btf) -> Place {
             line,
         },
         None => Place { section: prog.section.clone(), func: prog.name.clone(), insn_idx, line },
-    }
+    })
 }
 
 /// `bpf_object__relocate_data`, for externs.
