@@ -50,8 +50,8 @@ features! {
     SLEEPABLE_UPROBE = 13, 6 . 0;
     /// `bpf_rcu_read_lock`.
     RCU_KFUNC = 14, 6 . 2;
-    /// Helpers say themselves that they may sleep (`might_sleep`).
-    MIGHT_SLEEP = 15, 6 . 2;
+    /// Helpers say themselves that they may sleep (`might_sleep`; 6.2, and 6.1 as it is maintained).
+    MIGHT_SLEEP = 15, 6 . 1;
     /// Linked lists of a program's own objects.
     LINKED_LIST = 16, 6 . 2;
     /// Trees of a program's own objects.

@@ -1,7 +1,7 @@
 //! Which program may call which helper (`bpf_prog_ops.get_func_proto` of each program type).
 
 use crate::tables::{HELPERS, PROG_HELPERS, PROG_HELPERS_SINCE, VARIANTS};
-use crate::{Features, FuncProto, HelperRefusal, Release};
+use crate::{Env, Features, FuncProto, HelperRefusal, Release};
 use stylet_uapi::{AttachType, HelperId, ProgType};
 
 /// Prototype of helper `id` on a mainline kernel that has every option.
@@ -17,12 +17,15 @@ pub(crate) fn lookup(
     let Some(own_since) = prog_type_since(id, prog_type) else {
         return Err(HelperRefusal::NotInProgType { name, prog_type });
     };
-    let since = since.max(own_since);
+    let type_since = Env::prog_type_since(prog_type).unwrap_or(own_since);
+    let since = since.max(own_since).max(type_since);
     if release < since {
         return Err(HelperRefusal::SinceRelease { name, since });
     }
-    if !attach_type_fits(HelperId(id), prog_type, attach_type) {
-        return Err(HelperRefusal::NotForAttachType { name, attach_type });
+    match attach_type_since(HelperId(id), prog_type, attach_type) {
+        None => return Err(HelperRefusal::NotForAttachType { name, attach_type }),
+        Some(since) if release < since => return Err(HelperRefusal::SinceRelease { name, since }),
+        Some(_) => {}
     }
     let proto = variant(id, prog_type).unwrap_or(default);
     // Before `might_sleep` existed the program type left such helpers out by itself.
@@ -54,10 +57,16 @@ fn variant(id: u32, prog_type: ProgType) -> Option<&'static FuncProto> {
     rows.find(|(types, h)| h.proto.id == id && types.contains(&prog_type)).map(|(_, h)| &h.proto)
 }
 
-/// Conditions on the attach type (`tracing_prog_func_proto`, `bpf_prog_has_trampoline`).
-fn attach_type_fits(id: HelperId, prog_type: ProgType, attach_type: AttachType) -> bool {
+/// From which release on a helper that a TRACING program has goes with its attach type
+/// (`tracing_prog_func_proto`, `bpf_prog_has_trampoline`); 1.0 when there is no such condition.
+fn attach_type_since(
+    id: HelperId,
+    prog_type: ProgType,
+    attach_type: AttachType,
+) -> Option<Release> {
+    const ALWAYS: Option<Release> = Some(Release::new(1, 0));
     if prog_type != ProgType::TRACING {
-        return true;
+        return ALWAYS;
     }
     let trampoline = matches!(
         attach_type,
@@ -66,14 +75,17 @@ fn attach_type_fits(id: HelperId, prog_type: ProgType, attach_type: AttachType) 
             | AttachType::MODIFY_RETURN
             | AttachType::TRACE_FSESSION
     );
+    let raw_tp = attach_type == AttachType::TRACE_RAW_TP;
     match id {
         HelperId::SEQ_PRINTF | HelperId::SEQ_WRITE | HelperId::SEQ_PRINTF_BTF => {
-            attach_type == AttachType::TRACE_ITER
+            ALWAYS.filter(|_| attach_type == AttachType::TRACE_ITER)
         }
+        HelperId::GET_ATTACH_COOKIE if raw_tp => Some(Release::new(6, 10)),
+        HelperId::GET_FUNC_ARG | HelperId::GET_FUNC_ARG_CNT if raw_tp => Some(Release::new(7, 0)),
         HelperId::GET_FUNC_ARG
         | HelperId::GET_FUNC_RET
         | HelperId::GET_FUNC_ARG_CNT
-        | HelperId::GET_ATTACH_COOKIE => trampoline,
-        _ => true,
+        | HelperId::GET_ATTACH_COOKIE => ALWAYS.filter(|_| trampoline),
+        _ => ALWAYS,
     }
 }

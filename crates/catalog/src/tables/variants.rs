@@ -7,7 +7,7 @@ use stylet_uapi::ProgType;
 /// Program types and the prototype that is theirs.
 pub(crate) static VARIANTS: &[(&[ProgType], Helper)] = &[
     (
-        &[ProgType::TRACING],
+        &[ProgType::TRACING, ProgType::SYSCALL],
         helper(107, "bpf_sk_storage_get", v(5, 2))
             .ret(RetBase::PtrToMapValue, &[PTR_MAYBE_NULL], "")
             .arg(0, ConstMapPtr, &[], "")
@@ -16,14 +16,14 @@ pub(crate) static VARIANTS: &[(&[ProgType], Helper)] = &[
             .arg(3, Anything, &[], ""),
     ),
     (
-        &[ProgType::TRACING],
+        &[ProgType::TRACING, ProgType::SYSCALL],
         helper(108, "bpf_sk_storage_delete", v(5, 2))
             .ret(RetBase::Integer, &[], "")
             .arg(0, ConstMapPtr, &[], "")
             .arg(1, PtrToBtfId, &[PTR_MAYBE_NULL], "sock_common"),
     ),
     (
-        &[ProgType::TRACING],
+        &[ProgType::TRACING, ProgType::SYSCALL],
         helper(46, "bpf_get_socket_cookie", v(4, 12)).ret(RetBase::Integer, &[], "").arg(
             0,
             PtrToBtfIdSockCommon,
@@ -32,7 +32,7 @@ pub(crate) static VARIANTS: &[(&[ProgType], Helper)] = &[
         ),
     ),
     (
-        &[ProgType::TRACING],
+        &[ProgType::TRACING, ProgType::SYSCALL],
         helper(188, "bpf_xdp_get_buff_len", v(5, 18)).ret(RetBase::Integer, &[], "").arg(
             0,
             PtrToBtfId,
