@@ -7,5 +7,6 @@ pub mod site;
 mod target;
 pub mod tramp;
 pub use target::{
-    Command, Detached, Kind, ProbeId, ProbeSpec, ProgRef, Target, WindowId, WindowSpec,
+    Command, Detached, Kind, ProbeId, ProbeSpec, ProgRef, Resolved, Target, WindowId, WindowSpec,
 };
+pub mod symbols;

@@ -4,9 +4,10 @@ use super::state::{Probe, Site, State};
 use super::window::WindowId;
 use crate::proc::{Map, Maps, Status};
 use crate::ptrace::Stop;
-use crate::site::{JUMP, Plan, PlanInput, jump_bytes};
+use crate::site::{JUMP, Plan, PlanInput, far_branches, jump_bytes};
 use crate::tramp::{Block, BlockSpec, Bound, build};
 use crate::{Error, Result, Unpatchable};
+use std::collections::HashSet;
 use std::ops::Range;
 use stylet_runtime::abi::TEXT_SIZE;
 
@@ -76,48 +77,94 @@ pub type Work = (ProbeSpec, Planned);
 
 /// Bytes of code read behind a site when its function is not known.
 const LOOK: u64 = 512;
+/// Bytes read behind a function's end.
+const TAIL: u64 = 32;
 /// Bytes of a thread's stack in which return addresses and interrupted contexts are looked for.
 const STACK: usize = 256 << 10;
 
 impl State {
     /// Examines the sites, without stopping the process.
-    pub fn plan_all(&self, specs: &[ProbeSpec]) -> Vec<Planned> {
+    pub fn plan_all(&mut self, specs: &[ProbeSpec]) -> Vec<Planned> {
         let maps = Maps::of(self.pid);
-        let plan = |spec: &ProbeSpec| match &maps {
-            Ok(maps) => self.plan(maps, spec),
-            Err(_) => Err(Error::Gone { pid: self.pid }),
-        };
-        specs.iter().map(plan).collect()
+        let mut plans: Vec<Planned> = specs
+            .iter()
+            .map(|spec| match &maps {
+                Ok(maps) => self.plan(maps, spec),
+                Err(_) => Err(Error::Gone { pid: self.pid }),
+            })
+            .collect();
+        if let Ok(maps) = &maps {
+            self.refuse_branches(maps, &mut plans);
+        }
+        plans
     }
 
-    fn plan(&self, maps: &Maps, spec: &ProbeSpec) -> Planned {
+    fn plan(&mut self, maps: &Maps, spec: &ProbeSpec) -> Planned {
         let site = spec.site;
         let not_code = || Error::NotCode { pid: self.pid, site };
         let map =
             maps.at(site).filter(|m| m.exec && m.is_file() && !m.shared).ok_or_else(not_code)?;
         let module = module_range(maps, map);
+        let around = self.around(map, site);
+        if around.is_go && spec.kind == Kind::Return {
+            let why = "this is a Go program, whose stacks move and are checked";
+            return Err(Error::Unpatchable { site, why: Unpatchable::Return { why } });
+        }
         if let Some(known) = self.sites.get(&site) {
             return Ok((known.plan.clone(), module));
         }
-        let func = spec.func.clone();
-        let from = func.as_ref().map_or(site, |f| f.start.min(site)).max(map.start);
-        let to = func
-            .as_ref()
-            .map_or(site + LOOK, |f| f.end.max(site) + 2 * JUMP as u64 + 15)
-            .min(map.end);
+        let func = spec.func.clone().or(around.func).filter(|f| f.contains(&site));
+        let from = func.as_ref().map_or(site, |f| f.start).max(map.start);
+        let to = func.as_ref().map_or(site + LOOK, |f| f.end + TAIL).min(map.end);
         let code = self.memory.bytes(from, (to - from) as usize)?;
-        let input = PlanInput {
+        let next_symbol = around.next_symbol;
+        let is_entry = spec.kind != Kind::Offset;
+        let plan = Plan::new(&PlanInput {
             site,
             code: &code,
             code_at: from,
             func,
-            next_symbol: None,
-            is_entry: spec.kind != Kind::Offset,
-        };
-        let plan = Plan::new(&input)?;
+            next_symbol,
+            is_entry,
+        })?;
         self.check_foreign(maps, &plan)?;
         self.check_overlap(&plan)?;
         Ok((plan, module))
+    }
+
+    /// Looks through all code of the sites' files for branches into the bytes that would be replaced (a part of a function
+    /// that the compiler has moved away, say).
+    fn refuse_branches(&self, maps: &Maps, plans: &mut [Planned]) {
+        let open: Vec<&Plan> = plans
+            .iter()
+            .flatten()
+            .map(|(p, _)| p)
+            .filter(|p| !self.sites.contains_key(&p.site))
+            .collect();
+        let code = |m: &&Map| {
+            m.exec && m.is_file() && open.iter().any(|p| (m.start..m.end).contains(&p.site))
+        };
+        let mut found = Vec::new();
+        for map in maps.0.iter().filter(code) {
+            let inside: HashSet<u64> = open
+                .iter()
+                .flat_map(|p| p.inside())
+                .filter(|a| (map.start..map.end).contains(a))
+                .collect();
+            let bytes = self.memory.read_some(map.start, map.size() as usize);
+            far_branches(&bytes, map.start, &inside, &mut found);
+        }
+        for planned in plans.iter_mut() {
+            let Ok((plan, _)) = planned else { continue };
+            // A displaced instruction's own bytes may look like a branch.
+            let own = plan.patch_at..plan.resume();
+            let hit =
+                found.iter().find(|(from, to)| plan.inside().contains(to) && !own.contains(from));
+            if let Some(&(from, to)) = hit.filter(|_| !self.sites.contains_key(&plan.site)) {
+                let why = Unpatchable::BranchInside { from, to, len: JUMP };
+                *planned = Err(Error::Unpatchable { site: plan.site, why });
+            }
+        }
     }
 
     /// A jump to anonymous memory is another tracer's work.

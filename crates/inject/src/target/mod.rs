@@ -3,6 +3,7 @@
 mod attach;
 mod quiet;
 mod region;
+mod resolve;
 mod returns;
 mod spawn;
 mod state;
@@ -10,6 +11,7 @@ mod undo;
 mod window;
 
 pub use attach::{Kind, ProbeId, ProbeSpec, ProgRef};
+pub use resolve::Resolved;
 pub use spawn::Command;
 pub use undo::Detached;
 pub use window::{WindowId, WindowSpec};
@@ -102,7 +104,7 @@ impl Target {
     /// Attaches programs to sites, with one stop of the process for all. The result has an entry for each, in order; an error
     /// of the whole is one of the process.
     pub fn attach_probes(&mut self, specs: &[ProbeSpec]) -> Result<Vec<Result<ProbeId>>> {
-        let plans = self.state().plan_all(specs);
+        let plans = self.state_mut().plan_all(specs);
         let mut work: Vec<_> = specs.to_vec().into_iter().zip(plans).collect();
         let mut results: Vec<Option<Result<ProbeId>>> = specs.iter().map(|_| None).collect();
         let mut pause = Duration::from_micros(50);
@@ -154,6 +156,10 @@ impl Target {
     fn state(&self) -> &State {
         // Only absent while a session works on it, which borrows `self` mutably.
         self.state.as_deref().expect("state is present between sessions")
+    }
+
+    fn state_mut(&mut self) -> &mut State {
+        self.state.as_deref_mut().expect("state is present between sessions")
     }
 
     /// Runs `work` with all threads stopped.

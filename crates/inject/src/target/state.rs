@@ -5,9 +5,11 @@ use super::region::Region;
 use super::window::{Window, WindowId};
 use crate::proc::Memory;
 use crate::site::{JUMP, Plan};
+use crate::symbols::ElfImage;
 use crate::tramp::Block;
 use crate::{Error, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 /// Everything of ours in one process.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub struct State {
     pub sites: BTreeMap<u64, Site>,
     /// Blocks no longer jumped to, which a thread may still be in.
     pub retired: Vec<Block>,
+    /// Files read so far, by device and inode.
+    pub images: HashMap<((u32, u32), u64), Arc<ElfImage>>,
     /// Number of the last probe.
     pub last_probe: u64,
 }
@@ -71,6 +75,7 @@ impl State {
             regions: Vec::new(),
             sites: BTreeMap::new(),
             retired: Vec::new(),
+            images: HashMap::new(),
             last_probe: 0,
         })
     }
