@@ -56,8 +56,8 @@ features! {
     LINKED_LIST = 16, 6 . 2;
     /// Trees of a program's own objects.
     RBTREE = 17, 6 . 3;
-    /// A privileged program may read stack bytes that it never wrote.
-    UNINIT_STACK_READ = 18, 6 . 3;
+    /// A privileged program may read stack bytes that it never wrote (6.3, and 6.1 as it is maintained).
+    UNINIT_STACK_READ = 18, 6 . 1;
     /// Open-coded iterators (`bpf_iter_num_new`).
     ITERATORS = 19, 6 . 4;
     /// Precision marks travel across calls of functions.
@@ -91,11 +91,16 @@ features! {
     /// `bpf_res_spin_lock`.
     RES_SPIN_LOCK = 34, 6 . 15;
     /// kprobe and uprobe programs may write `struct pt_regs`.
-    KPROBE_WRITE_CTX = 35, 6 . 18;
+    KPROBE_WRITE_CTX = 35, 6 . 19;
     /// Liveness of registers and stack slots is computed before or beside the walk.
     STATIC_LIVENESS = 36, 6 . 18;
     /// `gotox` through `BPF_MAP_TYPE_INSN_ARRAY`.
     INDIRECT_JUMP = 37, 6 . 19;
+    /// A scalar that is -1 or 0 is walked twice before `and` or `or` with a constant
+    /// (`maybe_fork_scalars`; 7.0, and 6.12 and 6.18 as they are maintained).
+    FORK_SCALARS = 39, 6 . 12;
+    /// A register compared with itself is predicted.
+    COMPARE_WITH_SELF = 40, 6 . 19;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }
@@ -110,5 +115,21 @@ impl Features {
     /// First release of a single feature; `None` for the empty set or several.
     pub fn since(self) -> Option<Release> {
         FEATURES.iter().find(|(f, _, _)| *f == self).map(|(_, _, r)| *r)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_feature_has_its_own_bit_and_comes_with_its_release() {
+        for (n, (feature, name, since)) in FEATURES.iter().enumerate() {
+            assert_eq!(feature.bits().count_ones(), 1, "{name}");
+            assert!(FEATURES[..n].iter().all(|(f, _, _)| !f.intersects(*feature)), "{name}");
+            assert!(Features::of(*since).contains(*feature) && feature.since() == Some(*since));
+        }
+        assert!(!Features::of(Release::V6_6).contains(Features::MAY_GOTO));
+        assert!(Features::of(Release::V6_12).contains(Features::MAY_GOTO));
     }
 }

@@ -16,7 +16,7 @@ pub enum CtxKind {
     BtfArgs,
     /// A tracepoint's record, after the eight bytes that hide `struct pt_regs *`.
     Record,
-    /// `struct bpf_perf_event_data`.
+    /// `struct bpf_perf_event_data`: registers in whole eight bytes, the fields after them in parts too.
     PerfEvent,
     /// The caller's buffer (`ctx_in` of BPF_PROG_TEST_RUN).
     Syscall,
@@ -133,5 +133,30 @@ impl ProgTypeInfo {
     /// Whether this attach type is one of the program type's.
     pub fn takes_attach_type(&self, attach_type: A) -> bool {
         self.attach_types.contains(&attach_type)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contexts_are_as_large_as_kernels_say() {
+        let size = |t| of(t).map(|i| (i.ctx_start, i.ctx_size));
+        assert_eq!(size(ProgType::KPROBE), Some((0, 168)));
+        assert_eq!(size(ProgType::TRACEPOINT), Some((8, 8192)));
+        assert_eq!(size(ProgType::PERF_EVENT), Some((0, 184)));
+        assert_eq!(size(ProgType::RAW_TRACEPOINT), Some((0, 96)));
+        assert_eq!(size(ProgType::XDP), None);
+    }
+
+    #[test]
+    fn writes_and_return_values_follow_the_attach_type() {
+        let kprobe = of(ProgType::KPROBE).unwrap();
+        assert!(!kprobe.ctx_writable(Features::of(Release::V6_18)));
+        assert!(kprobe.ctx_writable(Features::of(Release::V7_3)));
+        assert_eq!(kprobe.return_range(A(0)), None);
+        assert_eq!(kprobe.return_range(A::TRACE_UPROBE_SESSION), Some((0, 1)));
+        assert!(of(ProgType::SYSCALL).unwrap().ctx_writable(Features::empty()));
     }
 }
