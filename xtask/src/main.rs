@@ -1,5 +1,6 @@
 //! Developer tasks: `cargo xtask TASK`.
 
+mod bench;
 mod facts;
 mod objects;
 
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: cargo xtask TASK
+  bench SUBJECT       measure: probes (cost of a probe, beside the kernel's), jit (machine code beside clang's)
   facts DIR           generate the tables of crates/catalog from the facts in DIR
   objects [--check]   build the prebuilt .bpf.o from their sources, or check them";
 
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
         None => ("", &[][..]),
     };
     let result = match task {
+        "bench" => bench::run(&root(), rest),
         "facts" => facts::run(rest),
         "objects" => objects::run(&root(), rest),
         _ => Err(USAGE.into()),

@@ -112,7 +112,8 @@ pub struct InspectArgs {
 fn parse_duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| format!("'{text}' is not a time such as 10s or 500ms"))?;
+    let number: f64 =
+        number.parse().map_err(|_| format!("'{text}' is not a time such as 10s or 500ms"))?;
     let scale = match unit {
         "" | "s" => 1.0,
         "ms" => 1e-3,

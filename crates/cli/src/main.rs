@@ -1,2 +1,30 @@
 //! The command `stylet`.
-fn main() {}
+//!
+//! Data goes to standard output, everything else to standard error. Exit codes: 0 done, 1 a program was rejected by the
+//! verifier, 2 bad input, 3 a privilege or a feature of this machine is missing.
+#![forbid(unsafe_code)]
+
+mod args;
+mod inspect;
+mod report;
+mod run;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Run(args) => run::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Completions { shell } => {
+            clap_complete::generate(*shell, &mut Cli::command(), "stylet", &mut std::io::stdout());
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report::report(&error, &cli),
+    }
+}

@@ -17,7 +17,13 @@ pub struct KernelProbe {
 }
 
 /// Loads `prog` of `spec` and attaches it, at the return when `ret`.
-pub fn attach(spec: &Spec, prog: &ProgSpec, pid: i32, offset: u64, ret: bool) -> Result<KernelProbe, String> {
+pub fn attach(
+    spec: &Spec,
+    prog: &ProgSpec,
+    pid: i32,
+    offset: u64,
+    ret: bool,
+) -> Result<KernelProbe, String> {
     let maps = spec.maps.iter().map(create_map).collect::<Result<Vec<_>, _>>()?;
     let fd = load(prog, &maps)?;
     let perf = open_uprobe(pid, offset, ret)?;

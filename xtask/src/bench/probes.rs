@@ -80,7 +80,10 @@ fn in_kernel(spec: &Spec, target: &mut Target, name: &str, ret: bool) -> Result<
 
 fn print(bare: &mut [f64], rows: Vec<Row>, kernel_error: Option<String>) {
     println!("bare call: {:.2} ns (spread {:.0}%)", median(bare), spread(bare));
-    println!("{:<16}{:>12}{:>9}{:>14}{:>9}{:>10}", "ns over bare", "user", "spread", "kernel", "spread", "ratio");
+    println!(
+        "{:<16}{:>12}{:>9}{:>14}{:>9}{:>10}",
+        "ns over bare", "user", "spread", "kernel", "spread", "ratio"
+    );
     for ((name, _), mut row) in PROGS.into_iter().zip(rows) {
         let user = median(&mut row.user);
         let user_spread = spread(&row.user);

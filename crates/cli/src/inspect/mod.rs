@@ -1,0 +1,35 @@
+//! `stylet inspect`: what is in a BPF object.
+
+mod json;
+mod text;
+mod x86;
+
+use crate::args::InspectArgs;
+use std::io::Write;
+use stylet::{Error, Object};
+
+/// Prints what `args` asks for to standard output.
+pub fn run(args: &InspectArgs) -> Result<(), Error> {
+    let mut object = Object::open(&args.object)?;
+    if let Some(only) = &args.prog {
+        let names: Vec<String> = object.spec().progs.iter().map(|p| p.name.clone()).collect();
+        object.set_autoload(only, true)?;
+        for name in names.iter().filter(|n| *n != only) {
+            object.set_autoload(name, false)?;
+        }
+    } else {
+        // Everything is shown, loaded by default or not.
+        let names: Vec<String> = object.spec().progs.iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            object.set_autoload(&name, true)?;
+        }
+    }
+    if args.disasm || args.jited {
+        object = stylet::user::relocate(&object)?;
+    }
+    let out = if args.json { json::render(&object, args)? } else { text::render(&object, args)? };
+    let mut stdout = anstream::stdout().lock();
+    // A closed pipe (`| head`) ends the output, which is no error.
+    let _ = stdout.write_all(out.as_bytes());
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Errors: text on standard error or JSON on standard output, and the exit code.
+
+use crate::args::{Cli, Command};
+use serde_json::json;
+use std::process::ExitCode;
+use stylet::{Error, Fault};
+
+/// Prints an error and gives the exit code that goes with it.
+pub fn report(error: &Error, cli: &Cli) -> ExitCode {
+    let (as_json, verbose) = match &cli.command {
+        Command::Run(args) => (args.json, args.verbose),
+        Command::Inspect(args) => (args.json, false),
+        Command::Completions { .. } => (false, false),
+    };
+    if as_json {
+        println!("{}", to_json(error));
+    }
+    match error {
+        Error::Rejected { rejection, .. } => {
+            eprintln!("error: {error}");
+            if verbose {
+                eprintln!("\n{}", rejection.log.trim_end());
+            }
+        }
+        _ => eprintln!("error: {error}"),
+    }
+    if error.fault() == Fault::Bug {
+        eprintln!("This is a defect of Stylet: please report it with the object file.");
+    }
+    ExitCode::from(match error.fault() {
+        Fault::Verdict => 1,
+        Fault::Input | Fault::Bug => 2,
+        Fault::Environment => 3,
+    })
+}
+
+fn to_json(error: &Error) -> serde_json::Value {
+    let mut value = json!({"type": "error", "message": error.to_string()});
+    if let Error::Rejected { prog, .. } = error {
+        value["prog"] = json!(prog);
+    }
+    value
+}

@@ -1,0 +1,152 @@
+//! Events as they come.
+
+use super::decode::EventTypes;
+use super::stacks::Snapshots;
+use super::value::{hex, to_json};
+use crate::args::RunArgs;
+use serde_json::{Value as Json, json};
+use std::io::{BufWriter, Write};
+use stylet::Error;
+use stylet::user::{Event, EventSource, Session, TargetId};
+use stylet_btf::value;
+
+/// Prints events, counts them, and remembers what stack traces need.
+pub struct Live {
+    types: EventTypes,
+    snapshots: Snapshots,
+    quiet: bool,
+    json: bool,
+    limit: Option<u64>,
+    seen: u64,
+    /// The reader of the output is gone.
+    closed: bool,
+    /// Several maps send events: each line says which.
+    named: bool,
+}
+
+impl Live {
+    /// Ready to print the events of what `session` has loaded.
+    pub fn new(session: &Session, args: &RunArgs) -> Result<Live, Error> {
+        let types = EventTypes::new(session, &args.event_types)
+            .map_err(|what| Error::EventType { what })?;
+        let rings = session.objects().iter().flat_map(|o| &o.object().spec().maps);
+        let rings = rings.filter(|m| {
+            use stylet_uapi::MapType;
+            matches!(m.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY)
+        });
+        Ok(Live {
+            types,
+            snapshots: Snapshots::default(),
+            quiet: args.quiet,
+            json: args.json,
+            limit: args.events,
+            seen: 0,
+            closed: false,
+            named: rings.count() > 1,
+        })
+    }
+
+    /// Whether as many events have come as were asked for, or nobody reads them any more.
+    pub fn is_full(&self) -> bool {
+        self.closed || self.limit.is_some_and(|limit| self.seen >= limit)
+    }
+
+    /// Mappings of the processes.
+    pub fn snapshots(&self) -> &Snapshots {
+        &self.snapshots
+    }
+
+    /// Remembers the mappings of a target.
+    pub fn snapshot(&mut self, session: &Session, target: TargetId) {
+        if let Some(pid) = session.pid(target) {
+            self.snapshots.take(pid);
+        }
+    }
+
+    /// Prints what is there; returns the number of events.
+    pub fn poll(&mut self, session: &Session) -> Result<usize, Error> {
+        let mut out = BufWriter::new(anstream::stdout().lock());
+        let count = session.poll(&mut |event| {
+            if self.is_full() {
+                return false;
+            }
+            self.seen += 1;
+            if !self.quiet && writeln!(out, "{}", self.line(session, &event)).is_err() {
+                self.closed = true;
+            }
+            !self.is_full()
+        })?;
+        if out.flush().is_err() {
+            self.closed = true;
+        }
+        Ok(count)
+    }
+
+    /// Prints what is left after the last probe is gone.
+    pub fn drain(&mut self, session: &Session) -> Result<(), Error> {
+        while !self.is_full() && self.poll(session)? > 0 {}
+        Ok(())
+    }
+
+    fn line(&self, session: &Session, event: &Event) -> String {
+        if event.source == EventSource::Printk {
+            let text = String::from_utf8_lossy(&event.data);
+            let text = text.trim_end_matches(['\0', '\n']);
+            return if self.json {
+                json!({"type": "printk", "text": text}).to_string()
+            } else {
+                text.to_owned()
+            };
+        }
+        let EventSource::Map { object, map } = event.source else { return String::new() };
+        let spec = session.objects()[object].object().spec();
+        let name = &spec.maps[map].name;
+        let typed = self.types.of(event.source, event.data.len()).zip(spec.btf.as_ref());
+        if self.json {
+            let data = match typed {
+                Some((ty, btf)) => to_json(&value::decode(btf, ty, &event.data)),
+                None => Json::from(event.data.clone()),
+            };
+            return json!({"type": "event", "map": name, "cpu": event.cpu, "data": data})
+                .to_string();
+        }
+        let text = match typed {
+            Some((ty, btf)) => value::decode(btf, ty, &event.data).to_string(),
+            None => hex(&event.data),
+        };
+        if self.named { format!("{name} {text}") } else { text }
+    }
+
+    /// A line for every source that lost records.
+    pub fn lost_lines(&self, session: &Session) -> Result<Vec<String>, Error> {
+        let lost = session.lost()?;
+        Ok(lost
+            .iter()
+            .map(|l| format!("{}: {} events lost", source_name(session, l.source), l.records))
+            .collect())
+    }
+
+    /// Counts, as one JSON object.
+    pub fn summary_json(&self, session: &Session) -> Result<Json, Error> {
+        let lost: serde_json::Map<String, Json> = session
+            .lost()?
+            .into_iter()
+            .map(|l| (source_name(session, l.source), l.records.into()))
+            .collect();
+        let progs: Vec<Json> = session
+            .stats()
+            .into_iter()
+            .map(|s| json!({"name": s.name, "run_cnt": s.runs, "recursion_misses": s.misses}))
+            .collect();
+        Ok(json!({"type": "summary", "events": self.seen, "lost": lost, "programs": progs}))
+    }
+}
+
+fn source_name(session: &Session, source: EventSource) -> String {
+    match source {
+        EventSource::Printk => "trace_printk".into(),
+        EventSource::Map { object, map } => {
+            session.objects()[object].object().spec().maps[map].name.clone()
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! `stylet run`: load, attach, show events live and maps at the end.
+
+mod decode;
+mod hist;
+mod live;
+mod maps;
+mod plan;
+mod stacks;
+mod value;
+
+use crate::args::{Backend, RunArgs};
+use live::Live;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use stylet::user::{Ended, LoadOptions, Session, TargetId};
+use stylet::{Error, Object};
+
+/// Longest sleep between two looks at the rings.
+const IDLE: Duration = Duration::from_millis(20);
+/// Time between two snapshots of the mappings of traced processes, for stack traces.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
+
+/// Runs `args` to the end.
+pub fn run(args: &RunArgs) -> Result<(), Error> {
+    plan::check(args);
+    if args.backend == Backend::Kernel {
+        return Err(Error::NoKernelBackend);
+    }
+    let objects = plan::open(args)?;
+    let overrides = plan::overrides(args)?;
+    let stop = stop_flag()?;
+    let mut session = Session::new()?;
+    let options =
+        LoadOptions { allow_write: args.allow_write, log_level: u32::from(args.verbose) * 2 };
+    for object in &objects {
+        session.load(object, &options)?;
+    }
+    let mut live = Live::new(&session, args)?;
+    let result = trace(args, &mut session, &overrides, &stop, &mut live);
+    // Whatever happened, the processes are left as they were.
+    let detached = session.detach_all();
+    live.drain(&session)?;
+    result?;
+    for report in detached? {
+        for (pid, tid) in report.left_mapped {
+            eprintln!(
+                "process {pid}: thread {tid} is still inside a probe; its memory stays mapped"
+            );
+        }
+    }
+    summary(args, &session, &live)
+}
+
+/// Attaches and shows events until the targets end, the user stops it, or a limit is reached.
+fn trace(
+    args: &RunArgs,
+    session: &mut Session,
+    overrides: &[stylet::user::Override],
+    stop: &AtomicBool,
+    live: &mut Live,
+) -> Result<(), Error> {
+    let mut targets: Vec<TargetId> = Vec::new();
+    for &pid in &args.pids {
+        targets.push(session.attach_pid(pid)?);
+    }
+    if !args.command.is_empty() {
+        targets.push(session.spawn(&args.command)?);
+    }
+    let report = session.attach_all(&targets, overrides)?;
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    eprintln!("{}", plan::attached_line(&report, session));
+    for &target in &targets {
+        live.snapshot(session, target);
+        session.resume(target);
+    }
+    let began = Instant::now();
+    let mut snapshot = Instant::now();
+    let mut idle = Duration::from_millis(1);
+    while !stop.load(Ordering::Relaxed) && session.alive() > 0 && !live.is_full() {
+        if args.duration.is_some_and(|d| began.elapsed() >= d) {
+            break;
+        }
+        let seen = live.poll(session)?;
+        idle = if seen > 0 { Duration::from_millis(1) } else { (idle * 2).min(IDLE) };
+        for ended in session.wait(idle)? {
+            say_ended(&ended);
+        }
+        if snapshot.elapsed() >= SNAPSHOT_EVERY {
+            targets.iter().for_each(|&t| live.snapshot(session, t));
+            snapshot = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+fn say_ended(ended: &Ended) {
+    match (ended.status, ended.signal) {
+        (Some(0), _) => {}
+        (Some(status), _) => eprintln!("process {} exited with status {status}", ended.pid),
+        (None, Some(signal)) => eprintln!("process {} was ended by signal {signal}", ended.pid),
+        (None, None) => eprintln!("process {} has ended", ended.pid),
+    }
+}
+
+/// Maps, then lost events.
+fn summary(args: &RunArgs, session: &Session, live: &Live) -> Result<(), Error> {
+    let mut out = anstream::stdout().lock();
+    // A closed pipe ends the output, which is no error.
+    if args.json {
+        for map in maps::json(session)? {
+            let _ = writeln!(out, "{map}");
+        }
+        let _ = writeln!(out, "{}", live.summary_json(session)?);
+    } else {
+        let _ = out.write_all(maps::text(session, live.snapshots())?.as_bytes());
+    }
+    drop(out);
+    for line in live.lost_lines(session)? {
+        eprintln!("{line}");
+    }
+    Ok(())
+}
+
+/// Set by SIGINT and SIGTERM; a second one ends the process at once.
+fn stop_flag() -> Result<Arc<AtomicBool>, Error> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        let fail = |source| Error::System { what: "signal handler", source };
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))
+            .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&flag)))
+            .map_err(fail)?;
+    }
+    Ok(flag)
+}
+
+/// Opens an object and applies the choices made on the command line.
+fn open(args: &RunArgs, path: &std::path::Path) -> Result<Object, Error> {
+    let mut object = Object::open(path)?;
+    if !args.progs.is_empty() {
+        let names: Vec<String> = object.spec().progs.iter().map(|p| p.name.clone()).collect();
+        for name in names {
+            object.set_autoload(&name, args.progs.contains(&name))?;
+        }
+    }
+    Ok(object)
+}

@@ -1,0 +1,65 @@
+//! What the command line asks for, checked before anything is touched.
+
+use crate::args::{Cli, RunArgs};
+use clap::CommandFactory;
+use clap::error::ErrorKind;
+use stylet::user::{AttachReport, Override, Session};
+use stylet::{Error, Object};
+
+/// Ends the process with a usage error when the arguments make no sense together.
+pub fn check(args: &RunArgs) {
+    if args.pids.is_empty() && args.command.is_empty() {
+        let message = "nothing to trace: give -p PID, or a command after --";
+        Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+    }
+}
+
+/// Opens every object and applies `--prog` and `-G`. A name must be known to at least one object.
+pub fn open(args: &RunArgs) -> Result<Vec<Object>, Error> {
+    let mut objects = Vec::new();
+    for path in &args.objects {
+        objects.push(super::open(args, path)?);
+    }
+    for name in &args.progs {
+        if !objects.iter().any(|o| o.spec().prog(name).is_some()) {
+            objects[0].set_autoload(name, true)?;
+        }
+    }
+    for setting in &args.globals {
+        let Some((name, value)) = setting.split_once('=') else {
+            return Err(Error::GlobalValue {
+                name: setting.clone(),
+                value: String::new(),
+                reason: "expected NAME=VALUE".into(),
+            });
+        };
+        let known: Vec<usize> = (0..objects.len())
+            .filter(|&i| objects[i].global_names().iter().any(|n| n == name))
+            .collect();
+        // With no object that knows it, the first one's error lists what there is.
+        for index in if known.is_empty() { vec![0] } else { known } {
+            objects[index].set_global(name, value)?;
+        }
+    }
+    Ok(objects)
+}
+
+/// The targets of `--attach`.
+pub fn overrides(args: &RunArgs) -> Result<Vec<Override>, Error> {
+    args.attach.iter().map(|text| Override::parse(text)).collect()
+}
+
+/// `attached 6 probes to process 123`.
+pub fn attached_line(report: &AttachReport, session: &Session) -> String {
+    let mut pids: Vec<String> = Vec::new();
+    for attached in &report.attached {
+        let pid = session.pid(attached.target).unwrap_or(0).to_string();
+        if !pids.contains(&pid) {
+            pids.push(pid);
+        }
+    }
+    let count = report.attached.len();
+    let probes = if count == 1 { "probe" } else { "probes" };
+    let processes = if pids.len() == 1 { "process" } else { "processes" };
+    format!("attached {count} {probes} to {processes} {}", pids.join(", "))
+}

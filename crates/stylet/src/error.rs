@@ -1,0 +1,226 @@
+//! The library's one error type.
+
+use std::io;
+use std::path::PathBuf;
+use stylet_verifier::Rejection;
+
+/// Whose fault an error is; the command's exit code follows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The verifier refuses a program: exit code 1.
+    Verdict,
+    /// An object, a name, a process or an option is wrong: exit code 2.
+    Input,
+    /// A privilege or a feature of this machine is missing: exit code 3.
+    Environment,
+    /// A defect of Stylet: exit code 2, with a request to report it.
+    Bug,
+}
+
+/// What can go wrong from an object file to a probe.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file can not be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is no BPF object that can be used.
+    #[error("{}: {source}", path.display())]
+    Object {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<stylet_object::Error>,
+    },
+    /// No program of that name.
+    #[error("{}: no program '{name}' (it has: {})", object.display(), known.join(", "))]
+    NoSuchProg {
+        /// The object.
+        object: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// No global variable of that name.
+    #[error("{}: no global variable '{name}' (it has: {})", object.display(), known.join(", "))]
+    NoSuchGlobal {
+        /// The object.
+        object: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A text that is no value of a global variable's type.
+    #[error("global variable '{name}': '{value}': {reason}")]
+    GlobalValue {
+        /// The variable.
+        name: String,
+        /// The text.
+        value: String,
+        /// What was expected.
+        reason: String,
+    },
+    /// An attach target that can not be understood.
+    #[error("'{text}' is no attach target: {reason}")]
+    AttachSyntax {
+        /// The text.
+        text: String,
+        /// What was expected.
+        reason: &'static str,
+    },
+    /// The object asks for something that the user backend does not have.
+    #[error("{}: {what} is not there in the user backend{}", object.display(), advice_suffix(advice))]
+    Unsupported {
+        /// The object.
+        object: PathBuf,
+        /// What is asked for, and by which map or program.
+        what: String,
+        /// Where it is to be had, maybe empty.
+        advice: &'static str,
+    },
+    /// A program that changes the traced process, without leave.
+    #[error(
+        "{}: program '{prog}' {what}, which changes the traced process: allow it with --allow-write", object.display()
+    )]
+    WriteNotAllowed {
+        /// The object.
+        object: PathBuf,
+        /// The program.
+        prog: String,
+        /// What it does.
+        what: &'static str,
+    },
+    /// The verifier refuses a program.
+    #[error("{}: program '{prog}' is rejected: {}", object.display(), rejection.message())]
+    Rejected {
+        /// The object.
+        object: PathBuf,
+        /// The program.
+        prog: String,
+        /// Why.
+        rejection: Box<Rejection>,
+    },
+    /// A symbol, a process or a site can not be had.
+    #[error("{context}{source}")]
+    Inject {
+        /// What was being done, ending in `: `, or empty.
+        context: String,
+        /// Why not.
+        source: stylet_inject::Error,
+    },
+    /// The arena or a map can not be made.
+    #[error("{what}: {source}")]
+    Runtime {
+        /// What was being made.
+        what: String,
+        /// Why not.
+        source: stylet_runtime::host::Error,
+    },
+    /// A verified program could not be compiled.
+    #[error("program '{prog}': {source}")]
+    Jit {
+        /// The program.
+        prog: String,
+        /// Why not.
+        source: stylet_jit::Error,
+    },
+    /// Generated code refers to something that is not there.
+    #[error("program '{prog}': generated code refers to what the arena does not have")]
+    Link {
+        /// The program.
+        prog: String,
+    },
+    /// A defect of Stylet.
+    #[error("internal error: {what}")]
+    Bug {
+        /// What went wrong.
+        what: String,
+    },
+    /// An object without BTF, where types are wanted.
+    #[error("{}: the object has no BTF (compile it with -g)", object.display())]
+    NoBtf {
+        /// The object.
+        object: PathBuf,
+    },
+    /// The object's BTF can not be printed.
+    #[error("{}: BTF: {source}", object.display())]
+    Btf {
+        /// The object.
+        object: PathBuf,
+        /// Why.
+        source: stylet_btf::Error,
+    },
+    /// A type for events that no object has.
+    #[error("{what}")]
+    EventType {
+        /// Which.
+        what: String,
+    },
+    /// A program whose section names no target, and none was given.
+    #[error(
+        "{}: program '{prog}' (SEC(\"{section}\")) names no function: give one with --attach {prog}=PATH:FUNC",
+        object.display()
+    )]
+    NoTarget {
+        /// The object.
+        object: PathBuf,
+        /// The program.
+        prog: String,
+        /// Its section.
+        section: String,
+    },
+    /// The kernel backend was asked for.
+    #[error("the kernel backend does not exist yet: programs run in user space (--backend user)")]
+    NoKernelBackend,
+    /// Nothing was attached.
+    #[error("{what}")]
+    NothingAttached {
+        /// Why, for each program.
+        what: String,
+    },
+    /// A command could not be started.
+    #[error("{command}: {source}")]
+    Spawn {
+        /// Its name.
+        command: String,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A system call of the tracer failed.
+    #[error("{what}: {source}")]
+    System {
+        /// Which, for what.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn advice_suffix(advice: &str) -> String {
+    if advice.is_empty() { String::new() } else { format!(": {advice}") }
+}
+
+impl Error {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match self {
+            Error::Rejected { .. } => Fault::Verdict,
+            Error::Inject { source: stylet_inject::Error::Permission { .. }, .. } => {
+                Fault::Environment
+            }
+            Error::NoKernelBackend
+            | Error::Unsupported { .. }
+            | Error::Runtime { .. }
+            | Error::System { .. } => Fault::Environment,
+            Error::Jit { .. } | Error::Link { .. } | Error::Bug { .. } => Fault::Bug,
+            _ => Fault::Input,
+        }
+    }
+}

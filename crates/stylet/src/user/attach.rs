@@ -1,0 +1,304 @@
+//! Programs to functions of processes.
+
+use super::load::Loaded;
+use super::target::{TargetId, at};
+use super::{LoadedProg, Session, place};
+use crate::Error;
+use stylet_inject::symbols::{Place, Symbolic};
+use stylet_inject::{Kind, ProbeSpec, ProgRef, Resolved, WindowId};
+use stylet_object::{AttachTarget, ProgSpec, SecSpec};
+use stylet_uapi::HelperId;
+
+/// Where a program is to be attached, instead of where its section says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The program; `None` for every program whose section names no target.
+    pub prog: Option<String>,
+    /// `PATH:FUNC[+OFFSET]`, as in `SEC("uprobe/...")`.
+    pub to: String,
+}
+
+/// An attached program.
+#[derive(Clone, Debug)]
+pub struct Attached {
+    /// The process.
+    pub target: TargetId,
+    /// Number of the object.
+    pub object: usize,
+    /// Name of the program.
+    pub prog: String,
+    /// Number of sites.
+    pub sites: usize,
+}
+
+/// What [`Session::attach_all`] did.
+#[derive(Clone, Debug, Default)]
+pub struct AttachReport {
+    /// One entry a program and process.
+    pub attached: Vec<Attached>,
+    /// What could not be attached although the same program could elsewhere.
+    pub warnings: Vec<String>,
+}
+
+/// One wish: a program at a site.
+struct Wish {
+    object: usize,
+    prog: usize,
+    name: String,
+    spec: ProbeSpec,
+}
+
+/// Outcome for a program in a process: number of sites, or what stands in the way.
+struct Outcome {
+    target: TargetId,
+    object: usize,
+    prog: String,
+    result: Result<usize, Error>,
+}
+
+impl Override {
+    /// Parses `[PROG=]PATH:FUNC[+OFFSET]`.
+    ///
+    /// # Errors
+    /// [`Error::AttachSyntax`].
+    pub fn parse(text: &str) -> Result<Override, Error> {
+        let (prog, to) = match text.split_once('=') {
+            Some((prog, to)) => (Some(prog.to_owned()), to),
+            None => (None, text),
+        };
+        let bad = |reason| Error::AttachSyntax { text: text.to_owned(), reason };
+        match to.rsplit_once(':') {
+            Some((path, func)) if !path.is_empty() && !func.is_empty() => {
+                Ok(Override { prog, to: to.to_owned() })
+            }
+            _ => Err(bad("expected [PROG=]PATH:FUNC[+OFFSET]")),
+        }
+    }
+}
+
+impl Session {
+    /// Attaches every loaded program to every target that has its function. A program that can be attached nowhere is an
+    /// error; one that can be attached in some targets only is a warning for the others.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchProg`] for an override of an unknown program, [`Error::Inject`], [`Error::NothingAttached`].
+    pub fn attach_all(
+        &mut self,
+        targets: &[TargetId],
+        overrides: &[Override],
+    ) -> Result<AttachReport, Error> {
+        self.check_overrides(overrides)?;
+        let mut outcomes = Vec::new();
+        for &target in targets {
+            self.attach_target(target, overrides, &mut outcomes)?;
+        }
+        report(outcomes)
+    }
+
+    fn check_overrides(&self, overrides: &[Override]) -> Result<(), Error> {
+        for name in overrides.iter().filter_map(|o| o.prog.as_ref()) {
+            let known = |o: &Loaded| o.progs().any(|(_, spec)| spec.name == *name);
+            if !self.objects.iter().any(known) {
+                let progs = self.objects.iter().flat_map(|o| o.progs());
+                return Err(Error::NoSuchProg {
+                    object: self.objects.first().map(|o| o.object.path.clone()).unwrap_or_default(),
+                    name: name.clone(),
+                    known: progs.map(|(_, spec)| spec.name.clone()).collect(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Attaches everything to one target with one stop of its threads.
+    fn attach_target(
+        &mut self,
+        id: TargetId,
+        overrides: &[Override],
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Error> {
+        let state = &mut self.targets[id.0];
+        let Some(target) = state.target.as_mut() else { return Ok(()) };
+        let mut wishes = Vec::new();
+        for (object, loaded) in self.objects.iter().enumerate() {
+            for (prog, (code, spec)) in loaded.progs().enumerate() {
+                let window = state.window;
+                match sites(target, loaded, (code, spec), window, overrides) {
+                    Ok(specs) => wishes.extend(specs.into_iter().map(|probe| Wish {
+                        object,
+                        prog,
+                        name: spec.name.clone(),
+                        spec: probe,
+                    })),
+                    Err(error) => outcomes.push(Outcome {
+                        target: id,
+                        object,
+                        prog: spec.name.clone(),
+                        result: Err(error),
+                    }),
+                }
+            }
+        }
+        let specs: Vec<ProbeSpec> = wishes.iter().map(|w| w.spec.clone()).collect();
+        let results = target.attach_probes(&specs).map_err(at(""))?;
+        for (wish, result) in wishes.into_iter().zip(results) {
+            let context = format!("program '{}': ", wish.name);
+            let result = result.map(|_| 1).map_err(at(&context));
+            merge(outcomes, id, &wish, result);
+        }
+        Ok(())
+    }
+}
+
+/// Adds the result of one site to that of its program in that process.
+fn merge(outcomes: &mut Vec<Outcome>, target: TargetId, wish: &Wish, result: Result<usize, Error>) {
+    let same =
+        |o: &&mut Outcome| o.target == target && o.object == wish.object && o.prog == wish.name;
+    match outcomes.iter_mut().find(same) {
+        Some(outcome) => match (&mut outcome.result, result) {
+            (Ok(sites), Ok(more)) => *sites += more,
+            (Ok(_), Err(error)) => outcome.result = Err(error),
+            (Err(_), _) => {}
+        },
+        None => {
+            outcomes.push(Outcome { target, object: wish.object, prog: wish.name.clone(), result });
+        }
+    }
+    debug_assert!(wish.prog < usize::MAX);
+}
+
+/// Errors of programs that are attached somewhere become warnings.
+fn report(outcomes: Vec<Outcome>) -> Result<AttachReport, Error> {
+    let works: Vec<(usize, String)> =
+        outcomes.iter().filter(|o| o.result.is_ok()).map(|o| (o.object, o.prog.clone())).collect();
+    let mut report = AttachReport::default();
+    for Outcome { target, object, prog, result } in outcomes {
+        match result {
+            Ok(sites) => report.attached.push(Attached { target, object, prog, sites }),
+            Err(error) if works.iter().any(|(o, p)| *o == object && *p == prog) => {
+                report.warnings.push(error.to_string());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if report.attached.is_empty() {
+        return Err(Error::NothingAttached {
+            what: "the objects have no program to attach".into(),
+        });
+    }
+    Ok(report)
+}
+
+/// The sites of one program in one process.
+fn sites(
+    target: &mut stylet_inject::Target,
+    loaded: &Loaded,
+    (prog, spec): (&LoadedProg, &ProgSpec),
+    window: WindowId,
+    overrides: &[Override],
+) -> Result<Vec<ProbeSpec>, Error> {
+    let to = wanted(loaded, spec, overrides)?;
+    let reference = prog_ref(loaded, prog, window);
+    let context = format!("program '{}': ", spec.name);
+    let unsupported = |what: String, advice| {
+        Err(Error::Unsupported {
+            object: loaded.object.path.clone(),
+            what: format!("program '{}': {what}", spec.name),
+            advice,
+        })
+    };
+    match &to {
+        AttachTarget::Uprobe { path, func, offset, ret } => {
+            let what = symbolic(path, func, *offset);
+            let site = target.resolve(&what).map_err(at(&context))?;
+            Ok(vec![probe(&site, reference, *ret)])
+        }
+        AttachTarget::UprobeMulti { path, pattern, ret, session: false } => {
+            let found = target.functions(path, pattern).map_err(at(&context))?;
+            Ok(found.iter().map(|site| probe(site, reference, *ret)).collect())
+        }
+        AttachTarget::UprobeMulti { session: true, .. } => {
+            unsupported("a uprobe session".into(), "use --backend kernel")
+        }
+        AttachTarget::Usdt { provider, name, .. } => {
+            unsupported(format!("the USDT marker {provider}:{name}"), "use --backend kernel")
+        }
+        AttachTarget::Ksyscall { name, .. } => {
+            unsupported(format!("the system call {name}"), "use --backend kernel")
+        }
+        AttachTarget::Kprobe { func, .. } => unsupported(
+            format!("a probe of the kernel function '{func}'"),
+            "only --backend kernel can probe kernel functions",
+        ),
+        AttachTarget::KprobeMulti { pattern, .. } => unsupported(
+            format!("probes of kernel functions '{pattern}'"),
+            "only --backend kernel can probe kernel functions",
+        ),
+        _ => unsupported(format!("SEC(\"{}\")", spec.section), "it needs --backend kernel"),
+    }
+}
+
+/// The function or file offset that a section names; functions' names never begin with a digit.
+fn symbolic(path: &str, func: &str, offset: u64) -> Symbolic {
+    let number = match func.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => func.parse().ok(),
+    };
+    let place = match number {
+        Some(start) => Place::FileOffset(start + offset),
+        None => Place::Function { name: func.to_owned(), offset },
+    };
+    Symbolic { path: path.to_owned(), place }
+}
+
+fn probe(site: &Resolved, prog: ProgRef, ret: bool) -> ProbeSpec {
+    let kind = if ret {
+        Kind::Return
+    } else if site.site == site.func_ip {
+        Kind::Entry
+    } else {
+        Kind::Offset
+    };
+    // The kernel gives the address of the breakpoint (bpf_get_func_ip_kprobe, kernel/trace/bpf_trace.c).
+    ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone() }
+}
+
+/// Where a program is to go: by an override, or by its section.
+fn wanted(loaded: &Loaded, spec: &ProgSpec, overrides: &[Override]) -> Result<AttachTarget, Error> {
+    let named = overrides.iter().find(|o| o.prog.as_ref() == Some(&spec.name));
+    let open = spec.sec.target == AttachTarget::None;
+    let by_kind = overrides.iter().find(|o| o.prog.is_none() && open);
+    if let Some(chosen) = named.or(by_kind) {
+        let kind = spec.section.split('/').next().unwrap_or_default();
+        let section = format!("{kind}/{}", chosen.to);
+        return Ok(SecSpec::parse(&section).map(|s| s.target).unwrap_or_default());
+    }
+    if open {
+        return Err(Error::NoTarget {
+            object: loaded.object.path.clone(),
+            prog: spec.name.clone(),
+            section: spec.section.clone(),
+        });
+    }
+    if let AttachTarget::Invalid { reason } = &spec.sec.target {
+        return Err(Error::AttachSyntax { text: spec.section.clone(), reason });
+    }
+    Ok(spec.sec.target.clone())
+}
+
+fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {
+    let facts = prog.verified.facts();
+    ProgRef {
+        window,
+        code_off: prog.code_off,
+        ctx_read: facts.ctx_read as u32,
+        ctx_escapes: facts.ctx_escapes,
+        uses_run_ctx: prog.code.uses_run_ctx,
+        has_calls: prog.code.has_calls,
+        xmm_used: stylet_agent_image::XMM_USED,
+        needs_slot: place::needs_slot(&prog.verified, &loaded.object.spec.maps),
+        can_override: facts.helpers.contains(&HelperId::OVERRIDE_RETURN.0),
+        cookie: 0,
+        prog: prog.id,
+    }
+}

@@ -1,0 +1,118 @@
+//! Live events: ring buffers, perf event arrays, `bpf_trace_printk`.
+
+use super::Session;
+use crate::Error;
+use stylet_runtime::host::{MapId, RingReader};
+use stylet_uapi::MapType;
+
+/// Where an event comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventSource {
+    /// A ring buffer or perf event array.
+    Map {
+        /// Number of the object in [`Session::objects`].
+        object: usize,
+        /// Index of the map in its `Spec::maps`.
+        map: usize,
+    },
+    /// `bpf_trace_printk`, `bpf_trace_vprintk`.
+    Printk,
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Where it comes from.
+    pub source: EventSource,
+    /// CPU slot of a perf event, 0 otherwise.
+    pub cpu: u32,
+    /// What the program sent; text for [`EventSource::Printk`].
+    pub data: Vec<u8>,
+}
+
+/// Events lost by one source.
+#[derive(Clone, Copy, Debug)]
+pub struct Lost {
+    /// The source.
+    pub source: EventSource,
+    /// Records that found no room.
+    pub records: u64,
+}
+
+/// How often a program ran (`run_cnt`, `recursion_misses` of `struct bpf_prog_info`). Programs that need no CPU slot are
+/// not counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgStats {
+    /// Its name.
+    pub name: String,
+    /// Runs.
+    pub runs: u64,
+    /// Runs refused because the thread was in a program already, or no slot was free.
+    pub misses: u64,
+}
+
+/// Most events taken from one source before the next gets its turn.
+const BATCH: usize = 4096;
+
+impl Session {
+    /// Hands every event that is there to `sink`, which says whether it wants more; returns how many there were.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`] when a traced process has corrupted a ring: what could be read was handed out.
+    pub fn poll(&self, sink: &mut dyn FnMut(Event) -> bool) -> Result<usize, Error> {
+        let mut total = 0;
+        for (source, mut reader) in self.readers()? {
+            for _ in 0..BATCH {
+                let fail = |e| Error::Runtime { what: "ring buffer".into(), source: e };
+                let Some(record) = reader.next_record().map_err(fail)? else { break };
+                total += 1;
+                if !sink(Event { source, cpu: record.cpu, data: record.data }) {
+                    return Ok(total);
+                }
+            }
+        }
+        Ok(total)
+    }
+
+    /// Sources that have lost records, with how many.
+    ///
+    /// # Errors
+    /// [`Error::Runtime`].
+    pub fn lost(&self) -> Result<Vec<Lost>, Error> {
+        let readers = self.readers()?.into_iter();
+        let lost = readers.map(|(source, reader)| Lost { source, records: reader.lost() });
+        Ok(lost.filter(|l| l.records != 0).collect())
+    }
+
+    /// How often each program ran.
+    pub fn stats(&self) -> Vec<ProgStats> {
+        let progs = self.objects.iter().flat_map(|o| o.progs());
+        progs
+            .map(|(prog, spec)| {
+                let (runs, misses) = self.arena.prog_stats(prog.id);
+                ProgStats { name: spec.name.clone(), runs, misses }
+            })
+            .collect()
+    }
+
+    /// Readers go on where the last ones stopped: positions are in the arena.
+    fn readers(&self) -> Result<Vec<(EventSource, RingReader<'_>)>, Error> {
+        let mut readers = vec![(EventSource::Printk, RingReader::printk(&self.arena))];
+        for (object, loaded) in self.objects.iter().enumerate() {
+            for (index, (spec, id)) in loaded.object.spec.maps.iter().zip(&loaded.maps).enumerate()
+            {
+                if matches!(spec.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY) {
+                    let source = EventSource::Map { object, map: index };
+                    readers.push((source, self.reader(*id, &spec.name)?));
+                }
+            }
+        }
+        Ok(readers)
+    }
+
+    fn reader(&self, id: MapId, name: &str) -> Result<RingReader<'_>, Error> {
+        let fail = |source| Error::Runtime { what: format!("map '{name}'"), source };
+        let map = self.arena.map(id).map_err(fail)?;
+        RingReader::new(&self.arena, &map).map_err(fail)
+    }
+}

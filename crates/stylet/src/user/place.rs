@@ -1,0 +1,150 @@
+//! Code into the arena: compilation, placement, relocation.
+
+use super::{LoadedProg, Session, load};
+use crate::{Error, Object};
+use stylet_agent_image as agent;
+use stylet_jit::{Code, CpuFeatures, HelperImpl, Options, Sym};
+use stylet_object::MapSpec;
+use stylet_runtime::abi::run_ctx;
+use stylet_runtime::host::{Arena, MapId, Part};
+use stylet_runtime::map as arena_map;
+use stylet_uapi::{HelperId, MapType};
+use stylet_verifier::VerifiedProg;
+
+/// Code is placed at multiples of this.
+const CODE_ALIGN: u64 = 64;
+
+/// How helper `id` is carried out when it is called with map `map`.
+fn helper_impl(id: u32, map: Option<(&MapSpec, u32)>) -> HelperImpl {
+    match (HelperId(id), map) {
+        (HelperId::GET_ATTACH_COOKIE, _) => HelperImpl::LoadRunCtx64(run_ctx::COOKIE),
+        (HelperId::GET_FUNC_IP, _) => HelperImpl::LoadRunCtx64(run_ctx::FUNC_IP),
+        (HelperId::GET_SMP_PROCESSOR_ID, _) => HelperImpl::LoadRunCtx32(run_ctx::SLOT),
+        (HelperId::TAIL_CALL, _) => HelperImpl::TailCall {
+            values_off: arena_map::VALUES_OFF as i32,
+            max_entries_off: arena_map::MAX_ENTRIES_OFF,
+            count_off: run_ctx::TAIL_CALLS,
+        },
+        (HelperId::MAP_LOOKUP_ELEM, Some((spec, elem_size))) if spec.map_type == MapType::ARRAY => {
+            HelperImpl::ArrayLookup {
+                values_off: arena_map::VALUES_OFF as i32,
+                elem_size,
+                max_entries: spec.max_entries,
+            }
+        }
+        _ => HelperImpl::Call,
+    }
+}
+
+/// Compiles a program whose maps are `maps`.
+pub(super) fn compile(
+    name: &str,
+    verified: &VerifiedProg,
+    maps: &[MapSpec],
+) -> Result<Code, Error> {
+    let helper = |id: u32, map: Option<u32>| {
+        let spec = map.and_then(|m| maps.get(m as usize));
+        helper_impl(id, spec.map(|s| (s, s.value_size.next_multiple_of(8))))
+    };
+    let options = Options { cpu: CpuFeatures::detect(), helper: &helper };
+    stylet_jit::compile(verified, &options)
+        .map_err(|source| Error::Jit { prog: name.to_owned(), source })
+}
+
+/// Whether a run of the program must hold a CPU slot from its start to its end: it is told its slot, or gets pointers to
+/// values that belong to a slot, or changes maps and rings (whose locks name the slot).
+pub(super) fn needs_slot(verified: &VerifiedProg, maps: &[MapSpec]) -> bool {
+    const PLAIN: [HelperId; 34] = [
+        HelperId::PROBE_READ,
+        HelperId::PROBE_READ_STR,
+        HelperId::PROBE_READ_USER,
+        HelperId::PROBE_READ_USER_STR,
+        HelperId::PROBE_READ_KERNEL,
+        HelperId::PROBE_READ_KERNEL_STR,
+        HelperId::PROBE_WRITE_USER,
+        HelperId::COPY_FROM_USER,
+        HelperId::KTIME_GET_NS,
+        HelperId::KTIME_GET_BOOT_NS,
+        HelperId::KTIME_GET_COARSE_NS,
+        HelperId::KTIME_GET_TAI_NS,
+        HelperId::JIFFIES64,
+        HelperId::GET_CURRENT_PID_TGID,
+        HelperId::GET_CURRENT_UID_GID,
+        HelperId::GET_CURRENT_COMM,
+        HelperId::GET_NUMA_NODE_ID,
+        HelperId::GET_ATTACH_COOKIE,
+        HelperId::GET_FUNC_IP,
+        HelperId::OVERRIDE_RETURN,
+        HelperId::GET_STACK,
+        HelperId::LOOP,
+        HelperId::STRNCMP,
+        HelperId::STRTOL,
+        HelperId::STRTOUL,
+        HelperId::SNPRINTF,
+        HelperId::RINGBUF_QUERY,
+        HelperId::DYNPTR_FROM_MEM,
+        HelperId::DYNPTR_READ,
+        HelperId::DYNPTR_WRITE,
+        HelperId::DYNPTR_DATA,
+        HelperId::MAP_LOOKUP_PERCPU_ELEM,
+        HelperId::GET_CURRENT_TASK,
+        HelperId::MAP_PEEK_ELEM,
+    ];
+    let facts = verified.facts();
+    let any_percpu = maps.iter().any(|m| load::is_percpu(m.map_type));
+    // Looking up in a least-recently-used map marks the element, without a lock.
+    facts.helpers.iter().any(|&id| match HelperId(id) {
+        HelperId::MAP_LOOKUP_ELEM | HelperId::FOR_EACH_MAP_ELEM => any_percpu,
+        // The program that is called has its own needs, which are not known here.
+        HelperId::TAIL_CALL => true,
+        id => !PLAIN.contains(&id),
+    })
+}
+
+impl Session {
+    /// Compiles a verified program and puts it into the arena's text.
+    pub(super) fn place_prog(
+        &mut self,
+        object: &Object,
+        spec: usize,
+        verified: VerifiedProg,
+        maps: &[MapId],
+    ) -> Result<LoadedProg, Error> {
+        let prog = &object.spec.progs[spec];
+        let mut code = compile(&prog.name, &verified, &object.spec.maps)?;
+        let fail = |source| Error::Runtime { what: format!("code of '{}'", prog.name), source };
+        let code_off =
+            self.arena.alloc(Part::Text, code.text.len() as u64, CODE_ALIGN).map_err(fail)?;
+        link(&mut code, code_off, &self.arena, maps)
+            .ok_or_else(|| Error::Link { prog: prog.name.clone() })?;
+        self.arena.write(code_off, &code.text).map_err(fail)?;
+        let id = self.next_prog;
+        self.next_prog += 1;
+        Ok(LoadedProg { spec, verified, code, code_off, id })
+    }
+}
+
+/// Fills in the relocations of code placed at `code_off`; `None` when it refers to what is not there.
+fn link(code: &mut Code, code_off: u64, arena: &Arena, maps: &[MapId]) -> Option<()> {
+    let map_off = |index: u32| Some(arena.map(*maps.get(index as usize)?).ok()?.offset());
+    for reloc in &code.relocs {
+        let target = match reloc.sym {
+            Sym::Map(index) => map_off(index)?,
+            Sym::MapValue(index) => map_off(index)? + u64::from(arena_map::VALUES_OFF),
+            Sym::Helper(id) => u64::from(agent::symbol(&format!("stylet_helper_{id}"))?),
+            Sym::Kfunc(_) => return None,
+        };
+        let field = code_off + u64::from(reloc.at) + 4;
+        let value = target as i64 + i64::from(reloc.addend) - field as i64;
+        let value = i32::try_from(value).ok()?;
+        let at = reloc.at as usize;
+        code.text.get_mut(at..at + 4)?.copy_from_slice(&value.to_le_bytes());
+    }
+    Some(())
+}
+
+/// A seed for a hash map, unlike from run to run.
+pub(super) fn seed() -> u32 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish() as u32
+}

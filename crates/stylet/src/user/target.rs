@@ -1,0 +1,170 @@
+//! Traced processes: attaching, starting, waiting for their end, letting them go.
+
+use super::Session;
+use crate::Error;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::Duration;
+use stylet_agent_image as agent;
+use stylet_inject::{Command, Detached, Target, WindowId, WindowSpec};
+
+/// A process of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TargetId(pub(super) usize);
+
+/// A process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which.
+    pub target: TargetId,
+    /// Its process id.
+    pub pid: i32,
+    /// Exit status of a process that the session started and that exited.
+    pub status: Option<i32>,
+    /// Signal that ended it, where known.
+    pub signal: Option<i32>,
+}
+
+pub(super) struct TargetState {
+    pub pid: i32,
+    /// `None` once it has been let go.
+    pub target: Option<Target>,
+    pub window: WindowId,
+    pub pidfd: OwnedFd,
+    /// Started by this session, which must collect it.
+    child: bool,
+    pub ended: bool,
+}
+
+impl Session {
+    /// Takes on a running process: checks that it can be traced and maps the arena into it.
+    ///
+    /// # Errors
+    /// [`Error::Inject`].
+    pub fn attach_pid(&mut self, pid: i32) -> Result<TargetId, Error> {
+        let target = Target::attach(pid).map_err(at(""))?;
+        self.add_target(target, false)
+    }
+
+    /// Starts a command, stopped at its entry point until [`Session::resume`].
+    ///
+    /// # Errors
+    /// [`Error::Inject`].
+    pub fn spawn(&mut self, command: &[OsString]) -> Result<TargetId, Error> {
+        let [program, args @ ..] = command else {
+            return Err(Error::Bug { what: "an empty command".into() });
+        };
+        let name = format!("{}: ", program.to_string_lossy());
+        let target = Target::spawn(Command::new(program).args(args)).map_err(at(&name))?;
+        self.add_target(target, true)
+    }
+
+    fn add_target(&mut self, mut target: Target, child: bool) -> Result<TargetId, Error> {
+        let pid = target.pid();
+        let offset = |name| agent::symbol(name).map(u64::from).unwrap_or(0);
+        let spec = WindowSpec {
+            fd: self.arena.fd().as_raw_fd(),
+            slot_enter: offset("stylet_slot_enter"),
+            slot_leave: offset("stylet_slot_leave"),
+        };
+        let window = target.map_window(&spec).map_err(at(""))?;
+        let number = Pid::from_raw(pid).ok_or(Error::Bug { what: "process 0".into() })?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty())
+            .map_err(|e| Error::System { what: "pidfd_open", source: e.into() })?;
+        self.targets.push(TargetState {
+            pid,
+            target: Some(target),
+            window,
+            pidfd,
+            child,
+            ended: false,
+        });
+        Ok(TargetId(self.targets.len() - 1))
+    }
+
+    /// Lets a started command run.
+    pub fn resume(&mut self, target: TargetId) {
+        if let Some(target) = self.targets.get_mut(target.0).and_then(|t| t.target.as_mut()) {
+            target.resume();
+        }
+    }
+
+    /// Process id of a target.
+    pub fn pid(&self, target: TargetId) -> Option<i32> {
+        Some(self.targets.get(target.0)?.pid)
+    }
+
+    /// Number of targets that have not ended.
+    pub fn alive(&self) -> usize {
+        self.targets.iter().filter(|t| !t.ended).count()
+    }
+
+    /// Waits at most `timeout` for targets to end; what dead processes held in the arena is repaired.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Ended>, Error> {
+        let alive: Vec<usize> =
+            (0..self.targets.len()).filter(|&i| !self.targets[i].ended).collect();
+        let mut fds: Vec<PollFd<'_>> =
+            alive.iter().map(|&i| PollFd::new(&self.targets[i].pidfd, PollFlags::IN)).collect();
+        let timeout = Timespec {
+            tv_sec: timeout.as_secs() as i64,
+            tv_nsec: i64::from(timeout.subsec_nanos()),
+        };
+        match poll(&mut fds, Some(&timeout)) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(Error::System { what: "poll", source: e.into() }),
+        }
+        let ready: Vec<usize> = alive
+            .iter()
+            .zip(&fds)
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|(&i, _)| i)
+            .collect();
+        Ok(ready.into_iter().map(|i| self.collect(i)).collect())
+    }
+
+    /// Notes the end of a target.
+    fn collect(&mut self, index: usize) -> Ended {
+        let state = &mut self.targets[index];
+        state.ended = true;
+        let mut ended =
+            Ended { target: TargetId(index), pid: state.pid, status: None, signal: None };
+        if state.child {
+            let fd = std::os::fd::AsFd::as_fd(&state.pidfd);
+            if let Ok(Some(status)) = waitid(WaitId::PidFd(fd), WaitIdOptions::EXITED) {
+                ended.status = status.exit_status();
+                ended.signal = status.terminating_signal();
+            }
+        }
+        ended
+    }
+
+    /// Takes every probe out of every target that is alive, and out of children that inherited probes.
+    ///
+    /// # Errors
+    /// [`Error::Inject`] for the first process that could not be restored; the others are.
+    pub fn detach_all(&mut self) -> Result<Vec<Detached>, Error> {
+        let mut reports = Vec::new();
+        let mut first_error = None;
+        for state in &mut self.targets {
+            let Some(target) = state.target.take() else { continue };
+            match target.detach() {
+                Ok(report) => reports.push(report),
+                Err(error) => {
+                    first_error.get_or_insert(at(&format!("process {}: ", state.pid))(error));
+                }
+            }
+        }
+        first_error.map_or(Ok(reports), Err)
+    }
+}
+
+/// Wraps an error of `inject` with what was being done.
+pub(super) fn at(context: &str) -> impl Fn(stylet_inject::Error) -> Error {
+    let context = context.to_owned();
+    move |source| Error::Inject { context: context.clone(), source }
+}

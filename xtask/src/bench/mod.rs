@@ -1,0 +1,18 @@
+//! `cargo xtask bench SUBJECT`: measurements as ratios in one interleaved run.
+
+mod jit;
+mod kernel;
+mod probes;
+mod target;
+
+use std::path::Path;
+
+/// Runs one benchmark.
+pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
+    match args {
+        [subject, names @ ..] if subject == "jit" => jit::run(root, names),
+        [subject] if subject == "probes" => probes::run(root),
+        [subject] if subject == "target" => target::serve(),
+        _ => Err("usage: cargo xtask bench probes | jit [KERNEL...]".into()),
+    }
+}
