@@ -50,6 +50,10 @@ pub struct Control {
     pub flags: u32,
     /// Offset from the window of the ring of `bpf_trace_printk`.
     pub printk_off: u32,
+    /// Bytes of that ring.
+    pub printk_size: u32,
+    /// Keeps what processes write off this cache line.
+    pub _pad: [u8; 64 - 28],
     /// First process-table entry to try next; written by processes.
     pub proc_hint: AtomicU32,
     /// 1 while the tracer sleeps on it (futex); the waker stores 0.

@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod control;
+pub mod fmt;
 pub mod helpers;
 #[cfg(feature = "std")]
 pub mod host;

@@ -9,8 +9,16 @@ use stylet_uapi::errno::EBUSY;
 
 /// Tries with a pause in between, before giving the CPU away.
 const SPINS: u32 = 200;
-/// Times the CPU is given away before the operation fails with `EBUSY`: some milliseconds at most.
-const YIELDS: u32 = 2000;
+/// Times the CPU is given away before the operation fails with `EBUSY`: some tens of milliseconds, more than a preempted
+/// owner is away.
+const YIELDS: u32 = 20_000;
+/// Set in the word by one who gave up: the owner is probably dead, nobody else waits for long.
+pub const SUSPECT: u32 = 1 << 31;
+
+/// Whether a lock word, or an owner in a record, names process `index`.
+pub fn names(word: u32, index: u32) -> bool {
+    word != 0 && (word & !SUSPECT) >> 16 == index
+}
 
 /// Takes the lock, or `EBUSY`: its owner is this very thread (interrupted by a signal), is dead, or does not let go.
 /// (`htab_lock_bucket`, kernel/bpf/hashtab.c, gives `-EBUSY` to a nested run as well.)
@@ -42,7 +50,13 @@ fn lock_slow(word: &AtomicU32, cx: &Cx) -> Result<(), i32> {
             return Err(EBUSY);
         }
         n += 1;
-        if n > SPINS + YIELDS {
+        if n > SPINS && held & SUSPECT != 0 {
+            return Err(EBUSY);
+        } else if n > SPINS + YIELDS {
+            // Only if it is still the same owner; that it let go meanwhile is no harm.
+            if held != 0 {
+                let _ = word.compare_exchange(held, held | SUSPECT, Relaxed, Relaxed);
+            }
             return Err(EBUSY);
         } else if n > SPINS {
             sys::sched_yield();

@@ -1,45 +1,17 @@
 //! Maps through the tracer's interface and through helpers, against what the kernel documents.
 
-use stylet_runtime::abi::RunCtx;
-use stylet_runtime::helpers;
-use stylet_runtime::host::{Arena, Error, MapId, Options};
-use stylet_runtime::map::{BPF_ANY, BPF_EXIST, BPF_NOEXIST, MapDef};
+mod common;
+
+use common::{addr, arena, call, def, errno};
+use stylet_runtime::host::{Arena, Options};
+use stylet_runtime::map::{BPF_ANY, BPF_EXIST, BPF_NOEXIST};
 use stylet_runtime::{slot_enter, slot_leave};
 use stylet_uapi::MapType;
 use stylet_uapi::errno::*;
 
-fn arena() -> Arena {
-    Arena::new(&Options { nslots: 4, ..Options::default() }).unwrap()
-}
-
-fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
-    MapDef { map_type: map_type.0, key_size, value_size, max_entries, ..MapDef::default() }
-}
-
-fn errno<T>(errno: i32) -> Result<T, Error> {
-    Err(Error::Map { errno })
-}
-
-/// Calls a helper with a slot held for the time of the call.
-fn call(arena: &Arena, id: u32, args: [u64; 5]) -> i64 {
-    let mut rc: RunCtx = arena.run_ctx();
-    let f = helpers::TABLE.iter().find(|h| h.0 == id).unwrap().2;
-    unsafe {
-        assert!(slot_enter(&mut rc) >= 0);
-        let r = f(args[0], args[1], args[2], args[3], args[4], &mut rc);
-        slot_leave(&mut rc);
-        r as i64
-    }
-}
-
-/// Address of a map's header in this process.
-fn addr(arena: &Arena, id: MapId) -> u64 {
-    arena.base() as u64 + arena.map(id).unwrap().offset()
-}
-
 #[test]
 fn hash_fills_up_exactly() {
-    let a = arena();
+    let a = arena(4);
     let m = a.map(a.add_map(&def(MapType::HASH, 4, 8, 100)).unwrap()).unwrap();
     for i in 0..100u32 {
         assert_eq!(
@@ -66,7 +38,7 @@ fn hash_fills_up_exactly() {
 
 #[test]
 fn helpers_see_what_the_tracer_wrote() {
-    let a = arena();
+    let a = arena(4);
     let id = a.add_map(&def(MapType::HASH, 8, 8, 16)).unwrap();
     let (m, p) = (a.map(id).unwrap(), addr(&a, id));
     m.update(&5u64.to_ne_bytes(), &55u64.to_ne_bytes(), BPF_ANY).unwrap();

@@ -7,13 +7,13 @@ use crate::sys;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 /// `CLOCK_MONOTONIC`.
-const MONOTONIC: u32 = 1;
+pub(crate) const MONOTONIC: u32 = 1;
 /// `CLOCK_MONOTONIC_COARSE`.
 const MONOTONIC_COARSE: u32 = 6;
 /// `CLOCK_BOOTTIME`.
-const BOOTTIME: u32 = 7;
+pub(crate) const BOOTTIME: u32 = 7;
 /// `CLOCK_TAI`.
-const TAI: u32 = 11;
+pub(crate) const TAI: u32 = 11;
 /// Rate of jiffies; the kernel's is a build option, this is its default.
 const HZ: u64 = 250;
 

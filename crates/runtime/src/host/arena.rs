@@ -1,6 +1,7 @@
 //! The arena's memory: one memfd, one window.
 
 use super::alloc::Ranges;
+use super::clock::{Sample, tsc_is_clock};
 use super::{Error, HostMap, Result};
 use crate::abi::{
     DATA_OFF, NO_SLOT, PROC_PAGE_OFF, RODATA_OFF, RODATA_SIZE, RunCtx, TEXT_OFF, TEXT_SIZE, WINDOW,
@@ -54,6 +55,8 @@ pub struct Arena {
     nslots: u32,
     printk: (u64, u32),
     state: Mutex<State>,
+    pub(super) clock: Mutex<Option<Sample>>,
+    pub(super) tsc_is_clock: bool,
 }
 
 struct State {
@@ -92,6 +95,8 @@ impl Arena {
             mapping,
             nslots,
             printk: (0, 0),
+            clock: Mutex::new(None),
+            tsc_is_clock: tsc_is_clock(),
             state: Mutex::new(State {
                 size: first,
                 text: Ranges::new(TEXT_OFF, TEXT_SIZE),
@@ -109,6 +114,7 @@ impl Arena {
             (*ctl).nslots = nslots;
             (*ctl).flags = cpu_flags();
             (*ctl).printk_off = printk.0 as u32;
+            (*ctl).printk_size = printk.1;
             (*ctl).version = control::VERSION;
             (*ctl).magic = control::MAGIC;
         }

@@ -2,6 +2,7 @@
 
 mod alloc;
 mod arena;
+mod clock;
 mod map;
 mod reader;
 mod repair;

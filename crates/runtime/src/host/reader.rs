@@ -50,6 +50,13 @@ impl<'a> RingReader<'a> {
         self.rings.iter().map(|(r, _)| r.hdr().lost.load(Relaxed)).fold(0, u64::wrapping_add)
     }
 
+    /// Whether [`RingReader::next_record`] has something to do.
+    pub fn pending(&self) -> bool {
+        self.rings
+            .iter()
+            .any(|(r, pos)| r.hdr().prod.load(Acquire) != *pos && r.record_hdr(*pos).load(Acquire) & BUSY == 0)
+    }
+
     /// The next record, `None` when there is none yet. After `Corrupt` that ring goes on with what comes next.
     pub fn next_record(&mut self) -> Result<Option<Record>> {
         for _ in 0..self.rings.len() {

@@ -4,7 +4,7 @@ use super::{Geo, MAGIC, Map, Result, VALUES_OFF, hash, map_flags as f, ring};
 use crate::abi::WINDOW;
 use crate::control::MAX_SLOTS;
 use stylet_uapi::MapType;
-use stylet_uapi::errno::{E2BIG, EINVAL, EOPNOTSUPP};
+use stylet_uapi::errno::{E2BIG, EINVAL, ENOTSUPP, EOPNOTSUPP};
 
 /// What a map is created from (`BPF_MAP_CREATE`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,8 +51,8 @@ pub const SUPPORTED_MAP_TYPES: &[MapType] = &[
 pub const PERF_RING: u32 = 64 << 10;
 /// `KMALLOC_MAX_SIZE`-like bound of a value in per-CPU maps (`PCPU_MIN_UNIT_SIZE`, include/linux/percpu.h).
 const PCPU_MIN_UNIT_SIZE: u32 = 32 << 10;
-/// `MAX_BPF_STACK`: largest key of a hash map.
-const MAX_BPF_STACK: u32 = 512;
+/// `KMALLOC_MAX_SIZE`: key and value of a hash map must be smaller together, by the kernel's element header.
+const KMALLOC_MAX_SIZE: u64 = 4 << 20;
 /// `PERF_MAX_STACK_DEPTH`.
 pub const MAX_STACK_DEPTH: u32 = 127;
 
@@ -112,13 +112,11 @@ fn check_flags(geo: &Geo) -> Result<()> {
     let hash = access | f::NUMA_NODE | f::ZERO_SEED | f::NO_PREALLOC;
     let (allowed, known) = match MapType(geo.map_type) {
         MapType::ARRAY => {
-            (access | f::NUMA_NODE | f::MMAPABLE | f::PRESERVE_ELEMS | f::INNER_MAP, u32::MAX)
+            (access | f::NUMA_NODE | f::MMAPABLE | f::INNER_MAP, u32::MAX)
         }
         MapType::PERCPU_ARRAY => (access, u32::MAX),
         MapType::HASH | MapType::PERCPU_HASH | MapType::HASH_OF_MAPS => (hash, u32::MAX),
-        MapType::LRU_HASH | MapType::LRU_PERCPU_HASH => {
-            ((hash | f::NO_COMMON_LRU) & !f::NO_PREALLOC, u32::MAX)
-        }
+        MapType::LRU_HASH | MapType::LRU_PERCPU_HASH => (hash | f::NO_COMMON_LRU, u32::MAX),
         MapType::QUEUE | MapType::STACK => (access | f::NUMA_NODE, u32::MAX),
         MapType::STACK_TRACE => {
             (f::NUMA_NODE | f::RDONLY | f::WRONLY | f::STACK_BUILD_ID, !f::STACK_BUILD_ID)
@@ -138,6 +136,10 @@ fn check_flags(geo: &Geo) -> Result<()> {
         || both(f::RDONLY_PROG | f::WRONLY_PROG)
     {
         return Err(EINVAL);
+    }
+    let is_lru = matches!(MapType(geo.map_type), MapType::LRU_HASH | MapType::LRU_PERCPU_HASH);
+    if is_lru && geo.map_flags & f::NO_PREALLOC != 0 {
+        return Err(ENOTSUPP);
     }
     if geo.map_flags & !known != 0 { Err(EOPNOTSUPP) } else { Ok(()) }
 }
@@ -184,7 +186,7 @@ fn hash_layout(mut geo: Geo) -> Result<Geo> {
     if geo.max_entries == 0 || geo.key_size == 0 || geo.value_size == 0 {
         return Err(EINVAL);
     }
-    if geo.key_size > MAX_BPF_STACK {
+    if geo.key_size as u64 + geo.value_size as u64 >= KMALLOC_MAX_SIZE - 48 {
         return Err(E2BIG);
     }
     let is_percpu =

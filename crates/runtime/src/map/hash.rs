@@ -232,6 +232,11 @@ fn push(map: &Map, e: u32, cx: &Cx) {
     map.count_lost();
 }
 
+/// Gives back an element that belongs to nobody: for repair.
+pub(crate) fn give_back(map: &Map, e: u32, cx: &Cx) {
+    push(map, e, cx);
+}
+
 /// Links to `e` in bucket `b`'s chain: the address of the word that holds `e`. The bucket is locked.
 /// At most `limit` links are followed.
 pub(crate) fn link_to<'m>(map: &'m Map, b: u32, e: u32, limit: u32) -> Option<&'m AtomicU32> {
