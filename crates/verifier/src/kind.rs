@@ -1,16 +1,300 @@
 //! What can be wrong with a program. `Display` gives the kernel's text, which people search for.
 
 use alloc::string::String;
+use core::fmt;
 
-/// What is wrong.
+use crate::regs::TypeName;
+use crate::tnum::Tnum;
+
+/// A piece of memory with a size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Region {
+    /// Key of a map.
+    MapKey,
+    /// Value of a map.
+    MapValue,
+    /// Other memory.
+    Memory,
+}
+
+impl Region {
+    fn sized(self, size: u32) -> Sized {
+        Sized(self, size)
+    }
+}
+
+struct Sized(Region, u32);
+
+impl fmt::Display for Sized {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Region::MapKey => write!(f, "map key, key_size={}", self.1),
+            Region::MapValue => write!(f, "map value, value_size={}", self.1),
+            Region::Memory => write!(f, "memory, mem_size={}", self.1),
+        }
+    }
+}
+
+/// Register types that an argument takes, and the kernel's list of them.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    pub types: &'static [TypeName],
+    pub text: &'static str,
+}
+
+struct Limit(&'static str, Option<i64>);
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.1.map_or(Ok(()), |v| write!(f, " {}={v}", self.0))
+    }
+}
+
+fn unknown(smin: &Option<i64>, smax: &Option<i64>) -> &'static str {
+    if smin.is_none() && smax.is_none() { " unknown scalar value" } else { "" }
+}
+
+/// What is wrong. Fields are the numbers of the message; `reg` is a register number.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs)]
 #[non_exhaustive]
 pub enum RejectionKind {
+    // This verifier's own.
     #[error("not supported yet: {what}")]
     NotSupportedYet { what: String },
     #[error("verifier bug: {what}")]
     VerifierBug { what: &'static str },
+    /// The kernel refuses without a word.
+    #[error("")]
+    Silent,
+    #[error("the program has no map number {index}")]
+    UnknownMap { index: i32 },
+    #[error("programs of type {prog_type} cannot be loaded here")]
+    NoProgType { prog_type: stylet_uapi::ProgType },
+    #[error("programs of type {prog_type} have no expected attach type {attach_type}")]
+    NoAttachType { prog_type: stylet_uapi::ProgType, attach_type: stylet_uapi::AttachType },
+    #[error("programs of type {prog_type} cannot be sleepable here")]
+    CannotSleep { prog_type: stylet_uapi::ProgType },
+    #[error("the program has {count} instructions")]
+    InsnCount { count: u32 },
+
+    // Control flow.
+    #[error("call to invalid destination")]
+    CallInvalidDestination,
+    #[error("too many subprograms")]
+    TooManySubprogs,
+    #[error("jump out of range from insn {from} to {to}")]
+    JumpOutOfRange { from: u32, to: i64 },
+    #[error("last insn is not an exit or jmp")]
+    LastInsnNotExit,
+    #[error("unreachable insn {insn}")]
+    UnreachableInsn { insn: u32 },
+    #[error("jump into the middle of ldimm64 insn {insn}")]
+    JumpIntoLdimm64 { insn: u32 },
     #[error("infinite loop detected at insn {insn}")]
     InfiniteLoop { insn: u32 },
+    #[error("The sequence of {count} jumps is too complex.")]
+    TooManyJumps { count: u32 },
+    #[error("BPF program is too large. Processed {processed} insn")]
+    TooLarge { processed: u64 },
+    #[error("invalid insn idx {insn}")]
+    InvalidInsnIdx { insn: u32 },
+    #[error("the call stack of {frames} frames is too deep")]
+    CallStackTooDeep { frames: u32 },
+    #[error("the call stack of {frames} frames is too deep !")]
+    CallChainTooDeep { frames: u32 },
+    #[error("tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large")]
+    TailCallStack { bytes: u32 },
+    #[error("stack size of subprog {subprog} is {bytes}. Too large")]
+    SubprogStack { subprog: u32, bytes: u32 },
+    #[error("combined stack size of {calls} calls is {bytes}. Too large")]
+    CombinedStack { calls: u32, bytes: u32 },
+
+    // Encoding.
+    #[error("{insn} uses reserved fields")]
+    ReservedFields { insn: &'static str },
+    #[error("invalid BPF_ALU opcode {opcode:x}")]
+    InvalidAluOpcode { opcode: u8 },
+    #[error("invalid BPF_JMP/JMP32 opcode {opcode:x}")]
+    InvalidJmpOpcode { opcode: u8 },
+    #[error("invalid may_goto imm {imm}")]
+    InvalidMayGoto { imm: i32 },
+    #[error("unknown opcode {code:02x}")]
+    UnknownOpcode { code: u8 },
+    #[error("invalid bpf_ld_imm64 insn")]
+    InvalidLdImm64,
+    #[error("unrecognized bpf_ld_imm64 insn")]
+    UnrecognizedLdImm64,
+    #[error("BPF_LD_[ABS|IND] instructions not allowed for this program type")]
+    LdAbsNotAllowed,
+    #[error("invalid BPF_LD mode")]
+    InvalidLdMode,
+    #[error("direct value offset of {off} is not allowed")]
+    DirectValueOffset { off: u32 },
+    #[error("no direct value access support for this map type")]
+    NoDirectValueAccess,
+    #[error("invalid access to map value pointer, value_size={value_size} off={off}")]
+    InvalidDirectValue { value_size: u32, off: u32 },
+    #[error("div by zero")]
+    DivByZero,
+    #[error("invalid shift {shift}")]
+    InvalidShift { shift: i32 },
+    #[error("invalid atomic operand size")]
+    InvalidAtomicSize,
+    #[error("BPF_ATOMIC uses invalid atomic opcode {imm:02x}")]
+    InvalidAtomicOpcode { imm: i32 },
+    #[error("missing btf func_info")]
+    MissingFuncInfo,
+    #[error("callback function not static")]
+    CallbackNotStatic,
+
+    // Registers and arithmetic.
+    #[error("R{reg} is invalid")]
+    InvalidRegister { reg: u8 },
+    #[error("R{reg} !read_ok")]
+    NotReadOk { reg: u8 },
+    #[error("frame pointer is read only")]
+    FramePointerReadOnly,
+    #[error("R{reg} pointer {op} pointer prohibited")]
+    PointerOpPointer { reg: u8, op: &'static str },
+    #[error("R{reg} 32-bit pointer arithmetic prohibited")]
+    PointerArith32 { reg: u8 },
+    #[error("R{reg} pointer arithmetic on {ptr} prohibited, null-check it first")]
+    PointerArithMaybeNull { reg: u8, ptr: TypeName },
+    #[error("R{reg} pointer arithmetic on {ptr} prohibited")]
+    PointerArithProhibited { reg: u8, ptr: TypeName },
+    #[error("R{reg} tried to subtract pointer from scalar")]
+    SubtractPointerFromScalar { reg: u8 },
+    #[error("R{reg} subtraction from stack pointer prohibited")]
+    SubtractFromStackPointer { reg: u8 },
+    #[error("R{reg} bitwise operator {op} on pointer prohibited")]
+    BitwiseOnPointer { reg: u8, op: &'static str },
+    #[error("R{reg} pointer arithmetic with {op} operator prohibited")]
+    PointerOperator { reg: u8, op: &'static str },
+    #[error("math between {ptr} pointer and {value} is not allowed")]
+    MathWithConst { ptr: TypeName, value: i64 },
+    #[error("{ptr} pointer offset {off} is not allowed")]
+    PointerOffset { ptr: TypeName, off: i32 },
+    #[error("math between {ptr} pointer and register with unbounded min value is not allowed")]
+    MathUnbounded { ptr: TypeName },
+    #[error("value {value} makes {ptr} pointer be out of bounds")]
+    ValueOutOfBounds { ptr: TypeName, value: i64 },
+
+    // Memory.
+    #[error("same insn cannot be used with different pointers")]
+    DifferentPointers,
+    #[error("R{reg} invalid mem access '{ty}'")]
+    InvalidMemAccess { reg: u8, ty: TypeName },
+    #[error("R{reg} cannot write into {ty}")]
+    CannotWriteInto { reg: u8, ty: TypeName },
+    #[error("write to change key R{reg} not allowed")]
+    WriteToMapKey { reg: u8 },
+    #[error("misaligned {what}access off {var_off}+{reg_off}+{off} size {size}")]
+    Misaligned { what: &'static str, var_off: Tnum, reg_off: i32, off: i32, size: u32 },
+    #[error("R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.")]
+    MinValueNegativeIndex { reg: u8 },
+    #[error("R{reg} unbounded memory access, make sure to bounds check any such access")]
+    UnboundedMemoryAccess { reg: u8 },
+    #[error("invalid access to {} off={off} size={size}\nR{reg} {end} value is outside of the allowed memory range", region.sized(*mem_size))]
+    InvalidRegionAccess { region: Region, mem_size: u32, off: i32, size: i32, reg: u8, end: &'static str },
+    #[error("{what} map forbidden, value_size={value_size} off={off} size={size}")]
+    MapForbidden { what: &'static str, value_size: u32, off: i32, size: i32 },
+    #[error("write into map forbidden")]
+    WriteIntoMapForbidden,
+    #[error("R{reg} invalid {what} buffer access: off={off}")]
+    BufferNegativeOffset { reg: u8, what: &'static str, off: i32 },
+    #[error("R{reg} invalid variable buffer offset: off={off}, var_off={var_off}")]
+    BufferVariableOffset { reg: u8, off: i32, var_off: Tnum },
+    #[error("invalid bpf_context access off={off} size={size}")]
+    InvalidCtxAccess { off: i32, size: i32 },
+    #[error("negative offset {ty} ptr R{reg} off={off} disallowed")]
+    NegativeOffsetPointer { ty: TypeName, reg: u8, off: i32 },
+    #[error("dereference of modified {ty} ptr R{reg} off={off} disallowed")]
+    ModifiedPointer { ty: TypeName, reg: u8, off: i32 },
+    #[error("variable {ty} access var_off={var_off} disallowed")]
+    VariableAccess { ty: TypeName, var_off: Tnum },
+    #[error("BPF_ATOMIC {verb} R{reg} {ty} is not allowed")]
+    AtomicOnPointer { verb: &'static str, reg: u8, ty: TypeName },
+
+    // Stack.
+    #[error("invalid unbounded variable-offset{verb} stack R{reg}")]
+    UnboundedStackOffset { verb: &'static str, reg: u8 },
+    #[error("invalid{verb} stack R{reg} off={off} size={size}")]
+    InvalidStackAccess { verb: &'static str, reg: u8, off: i64, size: i32 },
+    #[error("invalid variable-offset{verb} stack R{reg} var_off={var_off} off={off} size={size}")]
+    InvalidVarStackAccess { verb: &'static str, reg: u8, var_off: Tnum, off: i32, size: i32 },
+    #[error("variable offset stack pointer cannot be passed into helper function; var_off={var_off} off={off} size={size}")]
+    VariableStackToHelper { var_off: Tnum, off: i32, size: i32 },
+    #[error("invalid size of register fill")]
+    InvalidFillSize,
+    #[error("invalid size of register spill")]
+    InvalidSpillSize,
+    #[error("cannot spill pointers to stack into stack frame of the caller")]
+    SpillStackPointerToCaller,
+    #[error("invalid zero-sized read")]
+    ZeroSizedStackRead { reg: u8 },
+
+    // Functions and exit.
+    #[error("cannot return stack pointer to the caller")]
+    ReturnStackPointer,
+    #[error("R0 not a scalar value")]
+    CallbackReturnNotScalar,
+    #[error("{context} the register R0 has{}{}{} should have been in [{min}, {max}]", Limit("smin", *smin), Limit("smax", *smax), unknown(smin, smax))]
+    ReturnValue { context: &'static str, smin: Option<i64>, smax: Option<i64>, min: i32, max: i32 },
+    #[error("At subprogram exit the register R0 is not a scalar value ({ty})")]
+    SubprogReturnNotScalar { ty: TypeName },
+    #[error("{context} the register R0 is not a known value ({ty})")]
+    ReturnNotKnown { context: &'static str, ty: TypeName },
+    #[error("Caller passes invalid args into func#{func} ('{name}')")]
+    InvalidGlobalArgs { func: u32, name: String },
+
+    // References.
+    #[error("Unreleased reference id={id} alloc_insn={alloc_insn}")]
+    UnreleasedReference { id: u32, alloc_insn: u32 },
+    #[error("R{reg} must be referenced when passed to release function")]
+    MustBeReferenced { reg: u8 },
+    #[error("more than one arg with ref_obj_id R{reg} {id} {other}")]
+    TwoReferences { reg: u8, id: u32, other: u32 },
+    #[error("R{reg} must have zero offset when passed to release func or trusted arg to kfunc")]
+    ReleaseWithOffset { reg: u8 },
+    #[error("func {helper}#{id} reference has not been acquired before")]
+    NotAcquired { helper: &'static str, id: u32 },
+
+    // Helpers.
+    #[error("invalid func unknown#{id}")]
+    InvalidFunc { id: i32 },
+    #[error("program of this type cannot use helper {helper}#{id}")]
+    HelperNotAllowed { helper: &'static str, id: u32 },
+    #[error("cannot call GPL-restricted function from non-GPL compatible program")]
+    GplRestricted,
+    #[error("helper call might sleep in a non-sleepable prog")]
+    MightSleep,
+    #[error("cannot pass map_type {map_type} into func {helper}#{id}")]
+    MapTypeForHelper { map_type: u32, helper: &'static str, id: u32 },
+    #[error("Sleepable programs can only use array, hash, ringbuf and local storage maps")]
+    MapNotForSleepable,
+    #[error("callback function not allowed for map")]
+    NoCallbackForMap,
+    #[error("R{reg} type={ty} expected={expected}")]
+    ArgType { reg: u8, ty: TypeName, expected: &'static str },
+    #[error("R{reg} type={ty} expected=fp")]
+    HelperMemType { reg: u8, ty: TypeName },
+    #[error("invalid map_ptr to access map->{what}")]
+    InvalidMapPtr { what: &'static str },
+    #[error("R{reg} min value is negative, either use unsigned or 'var &= const'")]
+    SizeMinNegative { reg: u8 },
+    #[error("R{reg} invalid zero-sized read: u64=[{umin},{umax}]")]
+    InvalidZeroSizedRead { reg: u8, umin: u64, umax: u64 },
+    #[error("R{reg} unbounded memory access, use 'var &= const' or 'if (var < const)'")]
+    SizeUnbounded { reg: u8 },
+    #[error("R{reg} is not a known constant'")]
+    NotKnownConstant { reg: u8 },
+    #[error("R{reg} does not point to a readonly map'")]
+    NotReadOnlyMap { reg: u8 },
+    #[error("R{reg} is not a constant address'")]
+    NotConstantAddress { reg: u8 },
+    #[error("string is not zero-terminated")]
+    StringNotTerminated,
+    #[error("Invalid format string")]
+    InvalidFormat,
 }

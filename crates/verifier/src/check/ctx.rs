@@ -1,0 +1,79 @@
+//! The context (`check_ctx_access`, the program types' `is_valid_access`).
+
+use stylet_catalog::CtxKind;
+
+use super::mem::{Access, Dir, Value};
+use crate::env::Verifier;
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{RegFlags, RegState, RegType};
+use crate::rejection::{Reject, Res};
+use crate::verified::MemKind;
+
+/// `offsetof(struct bpf_perf_event_data, sample_period)` on x86-64.
+const PERF_SAMPLE_PERIOD: i64 = 168;
+
+impl Verifier<'_> {
+    /// A pointer that must not have moved (`__check_ptr_off_reg`).
+    pub(crate) fn check_ptr_off_reg(&self, reg: &RegState, regno: u8, fixed_ok: bool) -> Res<()> {
+        if reg.off < 0 {
+            return Err(Reject::acces(Kind::NegativeOffsetPointer { ty: reg.type_name(), reg: regno, off: reg.off }));
+        }
+        if !fixed_ok && reg.off != 0 {
+            return Err(Reject::acces(Kind::ModifiedPointer { ty: reg.type_name(), reg: regno, off: reg.off }));
+        }
+        if reg.bounds.const_value() != Some(0) {
+            return Err(Reject::acces(Kind::VariableAccess { ty: reg.type_name(), var_off: reg.bounds.var_off }));
+        }
+        Ok(())
+    }
+
+    /// An access of the context.
+    pub(crate) fn check_ctx_mem(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
+        self.check_ptr_off_reg(reg, a.regno, false)?;
+        let Some(loaded) = self.ctx_access(i64::from(off), a) else {
+            return Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 }));
+        };
+        self.note_mem(MemKind::Ctx);
+        self.note_ctx(off as u32, a);
+        if let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) {
+            *self.reg_mut(dst.into()) = match loaded {
+                RegType::Scalar => RegState::unknown(),
+                ty => RegState::pointer(ty, RegFlags::NONE),
+            };
+        }
+        Ok(())
+    }
+
+    /// Type of what is at `off` of the context; `None` when it may not be accessed so.
+    fn ctx_access(&self, off: i64, a: &Access) -> Option<RegType> {
+        let info = self.cat.prog_info(self.input.prog_type)?;
+        let (size, end) = (i64::from(a.size), off + i64::from(a.size));
+        if off < i64::from(info.ctx_start) || off >= i64::from(info.ctx_size) || off % size != 0 {
+            return None;
+        }
+        if a.dir == Dir::Write && !info.ctx_writable(self.cat.features) {
+            return None;
+        }
+        match info.ctx {
+            CtxKind::PtRegs if end > i64::from(info.ctx_size) => None,
+            CtxKind::RawArgsWritable if off == 0 => (size == 8).then_some(RegType::PtrToTpBuffer),
+            // The record of a perf event may be read in part, its registers only in full.
+            CtxKind::PerfEvent if off < PERF_SAMPLE_PERIOD && size != 8 => None,
+            CtxKind::BtfArgs => None,
+            _ => Some(RegType::Scalar),
+        }
+    }
+
+    fn note_ctx(&mut self, off: u32, a: &Access) {
+        let last = (off + a.size - 1) / 8;
+        if last > 63 {
+            self.facts.ctx_escapes = true;
+            return;
+        }
+        let mask = match a.dir {
+            Dir::Read => &mut self.facts.ctx_read,
+            Dir::Write => &mut self.facts.ctx_written,
+        };
+        *mask |= (off / 8..=last).fold(0, |m, bit| m | 1 << bit);
+    }
+}

@@ -1,0 +1,103 @@
+//! Leaving a function, a callback or the program (`process_bpf_exit_full`, `prepare_func_exit`,
+//! `check_return_code`).
+
+use crate::env::{Flow, Step, Verifier};
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{RegState, RegType};
+use crate::rejection::{PathStep, Reject, Res};
+
+/// Whether every value of the number is in the range (`retval_range_within`).
+fn within(reg: &RegState, (min, max): (i32, i32)) -> bool {
+    reg.bounds.smin >= i64::from(min) && reg.bounds.smax <= i64::from(max)
+}
+
+fn bad_scalar(context: &'static str, reg: &RegState, (min, max): (i32, i32)) -> alloc::boxed::Box<Reject> {
+    let b = reg.bounds;
+    Reject::inval(Kind::ReturnValue {
+        context,
+        smin: (b.smin > i64::MIN).then_some(b.smin),
+        smax: (b.smax < i64::MAX).then_some(b.smax),
+        min,
+        max,
+    })
+}
+
+impl Verifier<'_> {
+    /// The EXIT instruction.
+    pub(crate) fn check_exit(&mut self) -> Step {
+        self.check_reference_leak()?;
+        if self.cur.curframe() > 0 {
+            return self.prepare_func_exit();
+        }
+        self.check_return_code()?;
+        Ok(Flow::Exit)
+    }
+
+    /// Every reference was released (`check_reference_leak`).
+    pub(crate) fn check_reference_leak(&self) -> Res<()> {
+        // A callback cannot release what it did not acquire, so its references are all its own.
+        if self.cur.curframe() > 0 && !self.cur.cur().in_callback() {
+            return Ok(());
+        }
+        match self.cur.refs.first() {
+            Some(r) => Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx })),
+            None => Ok(()),
+        }
+    }
+
+    /// Return to the calling frame.
+    fn prepare_func_exit(&mut self) -> Step {
+        let callee = self.cur.cur();
+        let (callsite, in_callback, range) = (callee.callsite, callee.in_callback(), callee.callback_ret);
+        let r0 = callee.regs[0];
+        if r0.ty == RegType::PtrToStack {
+            return Err(Reject::inval(Kind::ReturnStackPointer));
+        }
+        if in_callback {
+            if !r0.is_scalar() {
+                return Err(Reject::acces(Kind::CallbackReturnNotScalar));
+            }
+            self.mark_reg_precise(0)?;
+            if !within(&r0, range) {
+                return Err(bad_scalar("At callback return", &r0, range));
+            }
+        }
+        self.cur.frames.pop();
+        if !in_callback {
+            *self.reg_mut(0) = r0;
+        }
+        let from = self.insn_idx;
+        self.insn_idx = if in_callback { callsite } else { callsite + 1 };
+        self.note_step(PathStep::Return { insn_idx: from, target: self.insn_idx });
+        if in_callback {
+            if let Some(prev) = self.find_prev_entry(callsite) {
+                let mut cur = self.cur.clone();
+                self.widen_imprecise_scalars(prev, &mut cur);
+                self.cur = cur;
+            }
+        }
+        Ok(Flow::Jumped)
+    }
+
+    /// What the program returns.
+    fn check_return_code(&mut self) -> Res<()> {
+        self.check_src(0)?;
+        let r0 = *self.reg(0);
+        if self.cur.cur().subprogno != 0 {
+            if !r0.is_scalar() {
+                return Err(Reject::inval(Kind::SubprogReturnNotScalar { ty: r0.type_name() }));
+            }
+            return Ok(());
+        }
+        let info = self.cat.prog_info(self.input.prog_type);
+        let Some(range) = info.and_then(|i| i.return_range(self.input.expected_attach_type)) else { return Ok(()) };
+        if !r0.is_scalar() {
+            return Err(Reject::inval(Kind::ReturnNotKnown { context: "At program exit", ty: r0.type_name() }));
+        }
+        self.mark_reg_precise(0)?;
+        if !within(&r0, range) {
+            return Err(bad_scalar("At program exit", &r0, range));
+        }
+        Ok(())
+    }
+}

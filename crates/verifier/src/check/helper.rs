@@ -1,0 +1,264 @@
+//! Calls of helpers (`check_helper_call`).
+
+use stylet_catalog::{FuncProto, HelperRefusal, RetBase};
+use stylet_insn::Insn;
+use stylet_uapi::{HelperId, MapType};
+
+use super::mem::Access;
+use super::region::F_RDONLY_PROG;
+use crate::bounds::Bounds;
+use crate::cfg::is_sync_callback_helper;
+use crate::env::{CallMap, Flow, Step, Verifier};
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{RegFlags, RegState, RegType};
+use crate::rejection::{Reject, Res};
+use crate::state::RefState;
+
+/// `MAX_ERRNO`
+const MAX_ERRNO: i64 = 4095;
+/// Most CPUs that any kernel is built for: what `bpf_get_smp_processor_id` may return.
+const NR_CPUS_MAX: u64 = 8192;
+
+/// What the arguments of a call said (`struct bpf_call_arg_meta`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CallMeta {
+    pub id: u32,
+    pub map: Option<u32>,
+    pub map_uid: u32,
+    /// The memory argument at hand need not be initialised.
+    pub raw_mode: bool,
+    /// Bytes of stack behind `raw_regno` that the helper fills.
+    pub access_size: u32,
+    pub raw_regno: u8,
+    pub mem_size: u32,
+    pub msize_max: u64,
+    pub ref_obj_id: u32,
+    pub release_regno: u8,
+    pub subprog: Option<usize>,
+    pub const_key: Option<u64>,
+}
+
+/// Helpers whose result this verifier understands only with BTF, or whose effects reach further
+/// than their prototype says.
+fn is_unsupported(id: HelperId) -> bool {
+    matches!(
+        id,
+        HelperId::TIMER_INIT
+            | HelperId::TIMER_SET_CALLBACK
+            | HelperId::TIMER_START
+            | HelperId::TIMER_CANCEL
+            | HelperId::SPIN_LOCK
+            | HelperId::SPIN_UNLOCK
+            | HelperId::KPTR_XCHG
+            | HelperId::FIND_VMA
+            | HelperId::USER_RINGBUF_DRAIN
+            | HelperId::PER_CPU_PTR
+            | HelperId::THIS_CPU_PTR
+            | HelperId::GET_LOCAL_STORAGE
+            | HelperId::DYNPTR_DATA
+            | HelperId::DYNPTR_READ
+            | HelperId::DYNPTR_WRITE
+            | HelperId::DYNPTR_FROM_MEM
+            | HelperId::RINGBUF_RESERVE_DYNPTR
+            | HelperId::RINGBUF_SUBMIT_DYNPTR
+            | HelperId::RINGBUF_DISCARD_DYNPTR
+    )
+}
+
+impl Verifier<'_> {
+    /// Prototype of a helper for this program (`get_helper_proto`).
+    pub(crate) fn helper_proto(&self, id: u32) -> Result<&'static FuncProto, HelperRefusal> {
+        self.cat.helper(id, self.input.prog_type, self.input.expected_attach_type, self.input.sleepable)
+    }
+
+    /// A call of a helper.
+    pub(crate) fn check_helper_call(&mut self, insn: Insn) -> Step {
+        let id = insn.imm as u32;
+        let proto = self.helper_proto(id).map_err(|refusal| refused(id, refusal))?;
+        if proto.gpl_only && !is_gpl_compatible(self.input.license) {
+            return Err(Reject::inval(Kind::GplRestricted));
+        }
+        if proto.might_sleep && !self.cur.in_sleepable {
+            return Err(Reject::inval(Kind::MightSleep));
+        }
+        if is_unsupported(HelperId(id)) {
+            return Err(Reject::unsupported(proto.name));
+        }
+        let mut meta = CallMeta { id, ..CallMeta::default() };
+        for n in 0..proto.args.len() {
+            self.check_func_arg(n, proto, &mut meta)?;
+        }
+        self.record_func_map(&meta)?;
+        for i in 0..meta.access_size {
+            self.check_mem_access_quietly(Access::helper_byte(meta.raw_regno, i as i32))?;
+        }
+        if meta.release_regno != 0 {
+            self.release_argument(proto, &meta)?;
+        }
+        self.check_special(id, &meta)?;
+        Self::clear_caller_saved(self.cur.cur_mut());
+        self.set_result(proto, &meta)?;
+        if let Some(map) = meta.map {
+            let map_type = self.maps[map as usize].map_type;
+            if !self.cat.map_fits_helper(map_type, id) {
+                return Err(Reject::inval(Kind::MapTypeForHelper { map_type: map_type.0, helper: proto.name, id }));
+            }
+        }
+        self.facts.helpers.insert(id);
+        Ok(Flow::Next)
+    }
+
+    /// Checks an access of a helper without noting it as the call's own.
+    fn check_mem_access_quietly(&mut self, access: Access) -> Res<()> {
+        let at = self.insn_idx as usize;
+        let before = self.facts.insns[at].mem;
+        let result = self.check_mem_access(access);
+        self.facts.insns[at].mem = before;
+        result
+    }
+
+    fn record_func_map(&mut self, meta: &CallMeta) -> Res<()> {
+        let Some(map) = meta.map else { return Ok(()) };
+        let changes = matches!(
+            HelperId(meta.id),
+            HelperId::MAP_UPDATE_ELEM | HelperId::MAP_DELETE_ELEM | HelperId::MAP_PUSH_ELEM | HelperId::MAP_POP_ELEM
+        );
+        if changes && self.maps[map as usize].map_flags & F_RDONLY_PROG != 0 {
+            return Err(Reject::acces(Kind::WriteIntoMapForbidden));
+        }
+        let own = (map as usize) < self.input.maps.len();
+        let slot = &mut self.aux[self.insn_idx as usize].call_map;
+        *slot = match *slot {
+            CallMap::Unseen if own => CallMap::One(map),
+            CallMap::One(before) if before == map => CallMap::One(map),
+            _ => CallMap::Many,
+        };
+        Ok(())
+    }
+
+    fn release_argument(&mut self, proto: &FuncProto, meta: &CallMeta) -> Res<()> {
+        let id = meta.ref_obj_id;
+        let held = id != 0 && self.cur.refs.iter().any(|r| r.id == id);
+        if !held {
+            return Err(Reject::inval(Kind::NotAcquired { helper: proto.name, id: proto.id }));
+        }
+        self.cur.refs.retain(|r| r.id != id);
+        self.cur.for_each_reg(|reg| {
+            if reg.ref_obj_id == id {
+                *reg = RegState::unknown();
+            }
+        });
+        Ok(())
+    }
+
+    fn check_special(&mut self, id: u32, meta: &CallMeta) -> Res<()> {
+        match HelperId(id) {
+            HelperId::TAIL_CALL => match self.cur.refs.first() {
+                Some(r) => Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx })),
+                None => self.check_tail_call(),
+            },
+            HelperId::SNPRINTF => self.check_snprintf_call(),
+            _ if is_sync_callback_helper(id) => self.check_callback_helper(id, meta),
+            _ => Ok(()),
+        }
+    }
+
+    /// A tail call that succeeds leaves the function with whatever the other program returns.
+    fn check_tail_call(&mut self) -> Res<()> {
+        if self.cur.curframe() == 0 {
+            return Ok(());
+        }
+        if self.cur.cur().in_callback() {
+            return Err(Reject::unsupported("tail calls in callbacks"));
+        }
+        let after_call = self.cur.cur().callsite + 1;
+        let mut returned = self.cur.clone();
+        returned.frames.pop();
+        *returned.reg_mut(0) = RegState::unknown();
+        self.push_stack(returned, after_call, self.insn_idx)
+    }
+
+    fn set_result(&mut self, proto: &FuncProto, meta: &CallMeta) -> Res<()> {
+        let mut flags = RegFlags::NONE;
+        if proto.ret.flags.contains(stylet_catalog::ArgFlags::PTR_MAYBE_NULL) {
+            flags = flags.with(RegFlags::MAYBE_NULL);
+        }
+        let mut r0 = match proto.ret.base {
+            RetBase::Integer => self.integer_result(proto, meta),
+            RetBase::Void => RegState::not_init(),
+            RetBase::PtrToMapValue => self.map_value_result(meta, flags)?,
+            RetBase::PtrToMem => {
+                if proto.ret.flags.contains(stylet_catalog::ArgFlags::MEM_RINGBUF) {
+                    flags = flags.with(RegFlags::RINGBUF);
+                }
+                RegState { aux: meta.mem_size, ..RegState::pointer(RegType::PtrToMem, flags) }
+            }
+            _ => return Err(Reject::unsupported(proto.name)),
+        };
+        if r0.maybe_null() {
+            r0.id = self.new_id();
+        }
+        if proto.id == HelperId::RINGBUF_RESERVE.0 {
+            let id = self.new_id();
+            let insn_idx = self.insn_idx;
+            self.cur.refs.push(RefState { id, insn_idx });
+            (r0.id, r0.ref_obj_id) = (id, id);
+        }
+        *self.reg_mut(0) = r0;
+        Ok(())
+    }
+
+    fn map_value_result(&self, meta: &CallMeta, mut flags: RegFlags) -> Res<RegState> {
+        let Some(map) = meta.map else { return Err(Reject::bug("lookup without a map")) };
+        let def = self.maps[map as usize];
+        if matches!(def.map_type, MapType::SOCKMAP | MapType::SOCKHASH | MapType::XSKMAP) {
+            return Err(Reject::unsupported("socket maps"));
+        }
+        let present = meta.const_key.is_some_and(|key| key < u64::from(def.max_entries));
+        if meta.id == HelperId::MAP_LOOKUP_ELEM.0 && present {
+            flags = flags.without(RegFlags::MAYBE_NULL);
+        }
+        Ok(RegState { map, map_uid: meta.map_uid, ..RegState::pointer(RegType::PtrToMapValue, flags) })
+    }
+
+    /// Ranges that some helpers promise (`do_refine_retval_range`).
+    fn integer_result(&self, proto: &FuncProto, meta: &CallMeta) -> RegState {
+        let mut bounds = Bounds::unknown();
+        match HelperId(proto.id) {
+            HelperId::GET_STACK
+            | HelperId::GET_TASK_STACK
+            | HelperId::PROBE_READ_STR
+            | HelperId::PROBE_READ_KERNEL_STR
+            | HelperId::PROBE_READ_USER_STR => {
+                let max = meta.msize_max as i64;
+                (bounds.smin, bounds.smax) = (-MAX_ERRNO, max);
+                (bounds.s32_min, bounds.s32_max) = (-MAX_ERRNO as i32, max as i32);
+                bounds.sync();
+            }
+            HelperId::GET_SMP_PROCESSOR_ID => bounds = Bounds::range(0, NR_CPUS_MAX - 1),
+            _ => {}
+        }
+        RegState::scalar(bounds)
+    }
+}
+
+fn refused(id: u32, refusal: HelperRefusal) -> alloc::boxed::Box<Reject> {
+    if let HelperRefusal::Unknown { id } = refusal {
+        return Reject::inval(Kind::InvalidFunc { id: id as i32 });
+    }
+    let name = match refusal {
+        HelperRefusal::NotInProgType { name, .. }
+        | HelperRefusal::NotForAttachType { name, .. }
+        | HelperRefusal::SinceRelease { name, .. }
+        | HelperRefusal::NotSleepable { name }
+        | HelperRefusal::NotInUserBackend { name }
+        | HelperRefusal::Hidden { name } => name,
+        HelperRefusal::Unknown { .. } => "unknown",
+    };
+    Reject::inval(Kind::HelperNotAllowed { helper: name, id })
+}
+
+/// Licences that may call GPL-only helpers (`license_is_gpl_compatible`).
+pub(crate) fn is_gpl_compatible(license: &str) -> bool {
+    matches!(license, "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL")
+}

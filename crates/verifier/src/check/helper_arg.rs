@@ -1,0 +1,262 @@
+//! Arguments of helpers (`check_func_arg`, `check_reg_type`).
+
+use stylet_catalog::{ArgBase, ArgFlags, ArgType, FuncProto};
+use stylet_uapi::{HelperId, MapType};
+
+use super::helper::CallMeta;
+use super::mem::{Access, Dir, Value};
+use super::stack_read::slot_of;
+use crate::backtrack::Backtrack;
+use crate::env::Verifier;
+use crate::kind::{Expected, RejectionKind as Kind};
+use crate::regs::{RegFlags, RegState, RegType, TypeName};
+use crate::rejection::{Reject, Res};
+use crate::state::{REG_SIZE, SlotType};
+
+const fn ty(ty: RegType, flags: RegFlags) -> TypeName {
+    TypeName::new(ty, flags)
+}
+
+const PLAIN: RegFlags = RegFlags::NONE;
+
+/// `mem_types`, as far as this verifier makes such registers, and the kernel's list for messages.
+static MEM: Expected = Expected {
+    types: &[
+        ty(RegType::PtrToStack, PLAIN),
+        ty(RegType::PtrToMapKey, PLAIN),
+        ty(RegType::PtrToMapValue, PLAIN),
+        ty(RegType::PtrToMem, PLAIN),
+        ty(RegType::PtrToMem, RegFlags::RINGBUF),
+        ty(RegType::PtrToBuf, PLAIN),
+        ty(RegType::PtrToBtfId, RegFlags::TRUSTED),
+        ty(RegType::PtrToCtx, PLAIN),
+    ],
+    text: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_, ctx",
+};
+static SCALAR: Expected = Expected { types: &[ty(RegType::Scalar, PLAIN)], text: "scalar" };
+static CTX: Expected = Expected { types: &[ty(RegType::PtrToCtx, PLAIN)], text: "ctx" };
+static MAP: Expected = Expected { types: &[ty(RegType::ConstPtrToMap, PLAIN)], text: "map_ptr" };
+static RINGBUF: Expected = Expected { types: &[ty(RegType::PtrToMem, RegFlags::RINGBUF)], text: "ringbuf_mem" };
+static FUNC: Expected = Expected { types: &[ty(RegType::PtrToFunc, PLAIN)], text: "func" };
+static STACK: Expected = Expected { types: &[ty(RegType::PtrToStack, PLAIN)], text: "fp" };
+static CONST_STR: Expected = Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
+
+/// Register types that an argument takes (`compatible_reg_types`).
+fn compatible(base: ArgBase) -> Res<&'static Expected> {
+    Ok(match base {
+        ArgBase::PtrToMapKey | ArgBase::PtrToMapValue | ArgBase::PtrToMem => &MEM,
+        ArgBase::ConstSize | ArgBase::ConstSizeOrZero | ArgBase::ConstAllocSizeOrZero => &SCALAR,
+        ArgBase::ConstMapPtr => &MAP,
+        ArgBase::PtrToCtx => &CTX,
+        ArgBase::PtrToRingbufMem => &RINGBUF,
+        ArgBase::PtrToFunc => &FUNC,
+        ArgBase::PtrToStack => &STACK,
+        ArgBase::PtrToConstStr => &CONST_STR,
+        _ => return Err(Reject::unsupported("arguments of this kind")),
+    })
+}
+
+fn dir_of(flags: ArgFlags) -> Dir {
+    if flags.contains(ArgFlags::MEM_WRITE) { Dir::Write } else { Dir::Read }
+}
+
+/// Maps whose keys are indices: a constant one within bounds always has a value.
+fn can_elide_nullness(map: MapType) -> bool {
+    matches!(map, MapType::ARRAY | MapType::PERCPU_ARRAY)
+}
+
+impl Verifier<'_> {
+    /// Argument `n` of a call.
+    pub(crate) fn check_func_arg(&mut self, n: usize, proto: &FuncProto, meta: &mut CallMeta) -> Res<()> {
+        let arg = proto.args[n];
+        let regno = n as u8 + 1;
+        if arg.base == ArgBase::DontCare {
+            return Ok(());
+        }
+        self.check_src(regno)?;
+        if arg.base == ArgBase::Anything {
+            if self.reg(regno.into()).ty == RegType::PtrToCtx {
+                self.facts.ctx_escapes = true;
+            }
+            return Ok(());
+        }
+        let mut arg = arg;
+        if arg.base == ArgBase::PtrToMapValue {
+            self.resolve_map_arg_type(&mut arg, meta)?;
+        }
+        let reg = *self.reg(regno.into());
+        if !(reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL)) {
+            check_reg_type(&reg, regno, &arg)?;
+            self.check_func_arg_reg_off(&reg, regno, &arg)?;
+        }
+        if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
+            if reg.ref_obj_id == 0 && !reg.is_null() {
+                return Err(Reject::inval(Kind::MustBeReferenced { reg: regno }));
+            }
+            meta.release_regno = regno;
+        }
+        if reg.ref_obj_id != 0 {
+            if meta.ref_obj_id != 0 {
+                return Err(Reject::acces(Kind::TwoReferences { reg: regno, id: reg.ref_obj_id, other: meta.ref_obj_id }));
+            }
+            meta.ref_obj_id = reg.ref_obj_id;
+        }
+        self.check_arg_value(regno, &reg, &arg, proto, meta)
+    }
+
+    fn resolve_map_arg_type(&self, arg: &mut ArgType, meta: &CallMeta) -> Res<()> {
+        let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" })) };
+        match self.maps[map as usize].map_type {
+            MapType::SOCKMAP | MapType::SOCKHASH => Err(Reject::unsupported("socket maps")),
+            MapType::BLOOM_FILTER if meta.id == HelperId::MAP_PEEK_ELEM.0 => {
+                arg.flags = ArgFlags::NONE;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an offset is allowed for this pointer (`check_func_arg_reg_off`).
+    fn check_func_arg_reg_off(&self, reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
+        if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
+            if reg.off != 0 {
+                return Err(Reject::inval(Kind::ReleaseWithOffset { reg: regno }));
+            }
+            return self.check_ptr_off_reg(reg, regno, false);
+        }
+        match reg.ty {
+            RegType::PtrToStack | RegType::PtrToMapKey | RegType::PtrToMapValue | RegType::PtrToMem | RegType::PtrToBuf | RegType::Scalar => Ok(()),
+            _ => self.check_ptr_off_reg(reg, regno, false),
+        }
+    }
+
+    fn check_arg_value(&mut self, regno: u8, reg: &RegState, arg: &ArgType, proto: &FuncProto, meta: &mut CallMeta) -> Res<()> {
+        let uninit = arg.flags.contains(ArgFlags::MEM_UNINIT);
+        match arg.base {
+            ArgBase::ConstMapPtr => (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid),
+            ArgBase::PtrToMapKey => return self.check_map_key_arg(regno, meta),
+            ArgBase::PtrToMapValue => {
+                if reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
+                    return Ok(());
+                }
+                let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" })) };
+                let size = self.maps[map as usize].value_size;
+                meta.raw_mode = uninit;
+                return self.check_helper_mem_access(regno, size, dir_of(arg.flags), false, Some(meta));
+            }
+            ArgBase::PtrToFunc => meta.subprog = Some(reg.aux as usize),
+            ArgBase::PtrToMem => {
+                meta.raw_mode = uninit;
+                if arg.flags.contains(ArgFlags::MEM_FIXED_SIZE) {
+                    self.check_helper_mem_access(regno, arg.size, dir_of(arg.flags), false, Some(meta))?;
+                    if arg.flags.contains(ArgFlags::MEM_ALIGNED) {
+                        self.check_arg_alignment(reg, regno, arg.size)?;
+                    }
+                }
+            }
+            ArgBase::ConstSize | ArgBase::ConstSizeOrZero => {
+                let before = proto.args[usize::from(regno) - 2];
+                let zero_ok = arg.base == ArgBase::ConstSizeOrZero;
+                return self.check_mem_size_reg(regno, dir_of(before.flags), zero_ok, meta);
+            }
+            ArgBase::ConstAllocSizeOrZero => {
+                let Some(size) = reg.const_value() else { return Err(Reject::acces(Kind::NotKnownConstant { reg: regno })) };
+                meta.mem_size = size as u32;
+                return self.mark_reg_precise(regno.into());
+            }
+            ArgBase::PtrToConstStr => return self.check_reg_const_str(reg, regno),
+            ArgBase::PtrToCtx => self.facts.ctx_escapes = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_arg_alignment(&self, reg: &RegState, regno: u8, size: u32) -> Res<()> {
+        let at = reg.bounds.var_off.add(crate::tnum::Tnum::known(reg.off as i64 as u64));
+        if reg.ty != RegType::PtrToMem && !at.is_aligned(size.into()) {
+            let access = Access { regno, off: 0, size, dir: Dir::Read, value: Value::None, strict: true, sign: false };
+            return super::mem::check_alignment(reg, &access);
+        }
+        Ok(())
+    }
+
+    fn check_map_key_arg(&mut self, regno: u8, meta: &mut CallMeta) -> Res<()> {
+        let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "key" })) };
+        let (key_size, map_type) = (self.maps[map as usize].key_size, self.maps[map as usize].map_type);
+        self.check_helper_mem_access(regno, key_size, Dir::Read, false, None)?;
+        if can_elide_nullness(map_type) {
+            meta.const_key = self.constant_map_key(regno, key_size)?;
+        }
+        Ok(())
+    }
+
+    /// The key, when it is a constant on the stack (`get_constant_map_key`).
+    fn constant_map_key(&mut self, regno: u8, key_size: u32) -> Res<Option<u64>> {
+        let ptr = *self.reg(regno.into());
+        let Some(value) = ptr.bounds.const_value().filter(|_| ptr.ty == RegType::PtrToStack) else { return Ok(None) };
+        let (spi, byte) = slot_of((value as i64).wrapping_add(ptr.off.into()));
+        let slot = self.cur.frames[ptr.frameno()].stack[spi];
+        let run = |want: SlotType| slot.types[..=byte].iter().rev().take_while(|t| **t == want).count();
+        if run(SlotType::Zero) >= key_size as usize {
+            return Ok(Some(0));
+        }
+        if !slot.is_spilled_scalar() || run(SlotType::Spill) != key_size as usize || byte + 1 != REG_SIZE {
+            return Ok(None);
+        }
+        let Some(key) = slot.spilled.const_value() else { return Ok(None) };
+        let mut bt = Backtrack::new(self.cur.curframe());
+        bt.set_frame_slot(ptr.frameno(), spi);
+        self.mark_precise(bt)?;
+        // Only the spilled bytes are the key.
+        let bits = key_size * 8;
+        Ok(Some(if bits >= 64 { key } else { key & ((1 << bits) - 1) }))
+    }
+
+    /// A format string: constant, in a frozen read-only map, and ended by a zero.
+    fn check_reg_const_str(&mut self, reg: &RegState, regno: u8) -> Res<()> {
+        let map = self.map_of(reg);
+        if map.frozen.is_none() {
+            return Err(Reject::acces(Kind::NotReadOnlyMap { reg: regno }));
+        }
+        if !reg.is_const() {
+            return Err(Reject::acces(Kind::NotConstantAddress { reg: regno }));
+        }
+        if map.map_type != MapType::ARRAY {
+            return Err(Reject::acces(Kind::NoDirectValueAccess));
+        }
+        let size = (map.value_size as i64 - i64::from(reg.off)).max(0) as u32;
+        self.check_map_access(regno, reg.off, size, false)?;
+        match self.const_str(reg) {
+            Some(_) => Ok(()),
+            None => Err(Reject::inval(Kind::StringNotTerminated)),
+        }
+    }
+
+    /// The bytes of a string in a frozen map, without the final zero.
+    pub(crate) fn const_str(&self, reg: &RegState) -> Option<&[u8]> {
+        let contents = self.maps[reg.map as usize].frozen.as_ref()?;
+        let at = i64::from(reg.off).checked_add(reg.bounds.const_value()? as i64)?;
+        let tail = contents.get(usize::try_from(at).ok()?..)?;
+        let end = tail.iter().position(|b| *b == 0)?;
+        Some(&tail[..end])
+    }
+}
+
+/// The register's type is one that the argument takes.
+fn check_reg_type(reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
+    let expected = compatible(arg.base)?;
+    let mut flags = reg.flags;
+    if arg.flags.contains(ArgFlags::MEM_RDONLY) {
+        flags = flags.without(RegFlags::RDONLY);
+    }
+    if arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
+        flags = flags.without(RegFlags::MAYBE_NULL);
+    }
+    if !expected.types.contains(&TypeName::new(reg.ty, flags)) {
+        return Err(Reject::acces(Kind::ArgType { reg: regno, ty: reg.type_name(), expected: expected.text }));
+    }
+    if reg.ty == RegType::PtrToBtfId {
+        return Err(Reject::unsupported("kernel objects as arguments"));
+    }
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! Conditional jumps (`check_cond_jmp_op`).
+
+use alloc::rc::Rc;
+
+use stylet_insn::{Insn, opcode as op};
+
+use super::nullness;
+use crate::backtrack::{LinkedReg, LinkedRegs};
+use crate::bounds::{AluOp, Bounds, is_branch_taken, refine};
+use crate::env::{Flow, Step, Verifier};
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{ADD_CONST, RegFlags, RegState, RegType};
+use crate::rejection::{PathStep, Reject, Res};
+use crate::state::VerifierState;
+
+/// A pointer that is surely not 0 (`reg_not_null`).
+fn reg_not_null(reg: &RegState) -> bool {
+    !reg.maybe_null()
+        && match reg.ty {
+            RegType::PtrToMapValue | RegType::PtrToMapKey | RegType::ConstPtrToMap => true,
+            RegType::PtrToMem => !reg.flags.has(RegFlags::UNTRUSTED),
+            _ => false,
+        }
+}
+
+/// Which way the jump goes, when that is known (`is_branch_taken`).
+fn predict(opcode: u8, is_32: bool, a: &RegState, b: &RegState) -> Option<bool> {
+    if a.is_scalar() && b.is_scalar() {
+        return is_branch_taken(opcode, is_32, &a.bounds, &b.bounds);
+    }
+    let (ptr, number) = if b.is_scalar() { (a, b) } else { (b, a) };
+    if is_32 || number.const_value() != Some(0) || !reg_not_null(ptr) {
+        return None;
+    }
+    match opcode {
+        op::JEQ => Some(false),
+        op::JNE => Some(true),
+        _ => None,
+    }
+}
+
+impl Verifier<'_> {
+    /// One conditional jump or may_goto.
+    pub(crate) fn check_cond_jmp_op(&mut self, insn: Insn) -> Step {
+        if insn.op() == op::JA || insn.op() > op::JCOND {
+            return Err(Reject::inval(Kind::InvalidJmpOpcode { opcode: insn.op() }));
+        }
+        if insn.op() == op::JCOND {
+            return self.check_may_goto(insn);
+        }
+        self.check_src(insn.dst)?;
+        let is_reg = insn.is_src_reg();
+        if is_reg {
+            if insn.imm != 0 {
+                return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/BPF_JMP32" }));
+            }
+            self.check_src(insn.src)?;
+        } else if insn.src != 0 {
+            return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/BPF_JMP32" }));
+        }
+        let is_32 = insn.class() == op::JMP32;
+        let dst = *self.reg(insn.dst.into());
+        let src = if is_reg { *self.reg(insn.src.into()) } else { RegState::known(insn.imm as i64 as u64) };
+        let taken = predict(insn.op(), is_32, &dst, &src);
+        if let Some(taken) = taken {
+            if dst.is_scalar() {
+                self.mark_reg_precise(insn.dst.into())?;
+            }
+            if is_reg && src.is_scalar() {
+                self.mark_reg_precise(insn.src.into())?;
+            }
+            return Ok(self.follow_branch(insn, taken));
+        }
+        self.split(insn, dst, src)?;
+        Ok(self.follow_branch(insn, false))
+    }
+
+    /// Notes which way the walk goes on and sets the next slot.
+    fn follow_branch(&mut self, insn: Insn, taken: bool) -> Flow {
+        let at = self.insn_idx;
+        self.branches_seen[at as usize] |= if taken { 2 } else { 1 };
+        self.note_step(PathStep::Branch { insn_idx: at, taken });
+        if !taken {
+            return Flow::Next;
+        }
+        self.insn_idx = (i64::from(at) + i64::from(insn.off) + 1) as u32;
+        Flow::Jumped
+    }
+
+    /// Puts the taken branch aside; both branches learn from the condition.
+    fn split(&mut self, insn: Insn, dst: RegState, src: RegState) -> Res<()> {
+        let is_reg = insn.is_src_reg();
+        let is_32 = insn.class() == op::JMP32;
+        let mut linked = LinkedRegs::default();
+        if is_reg && src.is_scalar() && src.id != 0 {
+            collect_linked_regs(&mut self.cur, src.id, &mut linked);
+        }
+        if dst.is_scalar() && dst.id != 0 {
+            collect_linked_regs(&mut self.cur, dst.id, &mut linked);
+        }
+        if linked.count > 1 {
+            self.push_jmp_history(None, linked);
+        }
+        let mut other = self.cur.clone();
+        let same = is_reg && insn.dst == insn.src;
+        if dst.is_scalar() && src.is_scalar() && !same {
+            for (state, taken) in [(&mut other, true), (&mut self.cur, false)] {
+                let (mut a, mut b) = (dst.bounds, src.bounds);
+                refine(insn.op(), is_32, taken, &mut a, &mut b);
+                learn(state, insn.dst.into(), a, &linked);
+                if is_reg {
+                    learn(state, insn.src.into(), b, &linked);
+                }
+            }
+            if is_reg {
+                // What the second operand taught its links may concern the first as well.
+                for state in [&mut other, &mut self.cur] {
+                    sync_from(state, insn.src.into(), &linked);
+                    sync_from(state, insn.dst.into(), &linked);
+                }
+            } else {
+                sync_from(&mut other, insn.dst.into(), &linked);
+                sync_from(&mut self.cur, insn.dst.into(), &linked);
+            }
+        }
+        if !is_32 {
+            self.learn_nullness(insn, &dst, &src, &mut other);
+        }
+        let at = self.insn_idx;
+        self.branches_seen[at as usize] |= 2;
+        let target = (i64::from(at) + i64::from(insn.off) + 1) as u32;
+        let path_len = self.path.len();
+        self.note_step(PathStep::Branch { insn_idx: at, taken: true });
+        self.push_stack(other, target, at)?;
+        self.path.truncate(path_len);
+        Ok(())
+    }
+
+    fn learn_nullness(&mut self, insn: Insn, dst: &RegState, src: &RegState, other: &mut VerifierState) {
+        let eq = insn.op() == op::JEQ;
+        if !eq && insn.op() != op::JNE {
+            return;
+        }
+        if insn.is_src_reg() {
+            let pointers = dst.is_pointer() && src.is_pointer() && dst.maybe_null() != src.maybe_null();
+            if !pointers || dst.ty == RegType::PtrToBtfId || src.ty == RegType::PtrToBtfId {
+                return;
+            }
+            let regno = usize::from(if src.maybe_null() { insn.src } else { insn.dst });
+            let state = if eq { other } else { &mut self.cur };
+            let mut reg = *state.reg(regno);
+            nullness::mark_ptr_not_null(self.input, &self.maps, &mut reg);
+            *state.reg_mut(regno) = reg;
+        } else if insn.imm == 0 && dst.maybe_null() {
+            nullness::mark_ptr_or_null_regs(self.input, &self.maps, &mut self.cur, insn.dst.into(), !eq);
+            nullness::mark_ptr_or_null_regs(self.input, &self.maps, other, insn.dst.into(), eq);
+        }
+    }
+
+    fn check_may_goto(&mut self, insn: Insn) -> Step {
+        if insn.code != (op::JMP | op::JCOND) || insn.src != 0 || insn.dst != 0 || insn.imm != 0 {
+            return Err(Reject::inval(Kind::InvalidMayGoto { imm: insn.imm }));
+        }
+        let at = self.insn_idx;
+        let mut queued = self.cur.clone();
+        queued.may_goto_depth += 1;
+        if let Some(prev) = self.find_prev_entry(at) {
+            self.widen_imprecise_scalars(prev, &mut queued);
+        }
+        self.branches_seen[at as usize] |= 3;
+        self.push_stack(queued, at + 1, at)?;
+        self.insn_idx = (i64::from(at) + i64::from(insn.off) + 1) as u32;
+        Ok(Flow::Jumped)
+    }
+}
+
+fn learn(state: &mut VerifierState, regno: usize, bounds: Bounds, _linked: &LinkedRegs) {
+    state.reg_mut(regno).bounds = bounds;
+}
+
+fn sync_from(state: &mut VerifierState, regno: usize, linked: &LinkedRegs) {
+    let known = *state.reg(regno);
+    if known.is_scalar() && known.id != 0 {
+        sync_linked_regs(state, &known, (state.curframe() as u8, regno as u8), linked);
+    }
+}
+
+/// Finds the registers and slots whose id is `id`; those that find no room lose it
+/// (`collect_linked_regs`).
+fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRegs) {
+    let id = id & !ADD_CONST;
+    let matches = |reg: &RegState| reg.is_scalar() && reg.id & !ADD_CONST == id;
+    for frame in (0..state.frames.len()).rev() {
+        let func = &state.frames[frame];
+        let any = func.regs.iter().any(matches) || func.stack.iter().any(|s| s.is_spilled() && matches(&s.spilled));
+        if !any {
+            continue;
+        }
+        let func = Rc::make_mut(&mut state.frames[frame]);
+        for (index, reg) in func.regs.iter_mut().enumerate().take(10).filter(|(_, r)| matches(r)) {
+            let entry = LinkedReg { frame: frame as u8, is_reg: true, index: index as u8 };
+            if !linked.as_slice().contains(&entry) && !linked.push(entry) {
+                reg.id = 0;
+            }
+        }
+        for (index, slot) in func.stack.iter_mut().enumerate().filter(|(_, s)| s.is_spilled() && matches(&s.spilled)) {
+            let entry = LinkedReg { frame: frame as u8, is_reg: false, index: index as u8 };
+            if !linked.as_slice().contains(&entry) && !linked.push(entry) {
+                slot.spilled.id = 0;
+            }
+        }
+    }
+}
+
+/// Lets every linked register know what `known` knows (`sync_linked_regs`).
+fn sync_linked_regs(state: &mut VerifierState, known: &RegState, at: (u8, u8), linked: &LinkedRegs) {
+    for entry in linked.as_slice() {
+        if entry.is_reg && (entry.frame, entry.index) == at {
+            continue;
+        }
+        let func = state.frame_mut(entry.frame.into());
+        let reg = if entry.is_reg { &mut func.regs[usize::from(entry.index)] } else { &mut func.stack[usize::from(entry.index)].spilled };
+        if !reg.is_scalar() || (reg.id ^ known.id) & !ADD_CONST != 0 {
+            continue;
+        }
+        let plain = (reg.id | known.id) & ADD_CONST == 0;
+        if plain || (reg.id == known.id && reg.off == known.off) {
+            *reg = *known;
+            continue;
+        }
+        let delta_of = |r: &RegState| if r.id & ADD_CONST != 0 { i64::from(r.off) } else { 0 };
+        let delta = delta_of(reg) - delta_of(known);
+        reg.bounds = known.bounds.alu64(AluOp::Add, &Bounds::known(delta as u64));
+        reg.precise = known.precise;
+    }
+}

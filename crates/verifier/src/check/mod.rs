@@ -1,0 +1,21 @@
+//! Checks of single instructions, by kind.
+
+pub(crate) mod alu;
+pub(crate) mod atomic;
+pub(crate) mod call;
+pub(crate) mod callback;
+pub(crate) mod ctx;
+pub(crate) mod exit;
+pub(crate) mod global;
+pub(crate) mod helper;
+pub(crate) mod helper_arg;
+pub(crate) mod helper_mem;
+pub(crate) mod jmp;
+pub(crate) mod ld_imm;
+pub(crate) mod mem;
+pub(crate) mod nullness;
+pub(crate) mod ptr_alu;
+pub(crate) mod region;
+pub(crate) mod snprintf;
+pub(crate) mod stack_read;
+pub(crate) mod stack_write;

@@ -1,0 +1,48 @@
+//! What a comparison with NULL says about every copy of a pointer (`mark_ptr_or_null_regs`).
+
+use crate::input::{MapDef, ProgInput};
+use crate::regs::{RegFlags, RegState, RegType};
+use crate::state::VerifierState;
+
+/// Index of the template of the inner maps of `map`.
+fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
+    input.maps.get(map as usize)?.inner.as_ref()?;
+    let before = input.maps.iter().take(map as usize).filter(|m| m.inner.is_some()).count();
+    Some((input.maps.len() + before) as u32)
+}
+
+/// The pointer is not NULL: a lookup in a map of maps becomes a map.
+pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, _maps: &[&MapDef], reg: &mut RegState) {
+    reg.flags = reg.flags.without(RegFlags::MAYBE_NULL);
+    if reg.ty == RegType::PtrToMapValue {
+        if let Some(inner) = inner_map(input, reg.map) {
+            reg.ty = RegType::ConstPtrToMap;
+            reg.map = inner;
+        }
+    }
+}
+
+fn mark_one(input: &ProgInput<'_>, maps: &[&MapDef], reg: &mut RegState, id: u32, is_null: bool) {
+    if !reg.maybe_null() || reg.id != id || id == 0 {
+        return;
+    }
+    // Arithmetic on a pointer that may be NULL is refused, so the offset is still 0.
+    if reg.bounds.const_value() != Some(0) || reg.off != 0 {
+        return;
+    }
+    if is_null {
+        *reg = RegState::known(0);
+        return;
+    }
+    mark_ptr_not_null(input, maps, reg);
+    reg.id = 0;
+}
+
+/// In `state`, register `regno` of the running frame was found to be NULL or not.
+pub(crate) fn mark_ptr_or_null_regs(input: &ProgInput<'_>, maps: &[&MapDef], state: &mut VerifierState, regno: usize, is_null: bool) {
+    let (id, ref_obj_id) = (state.reg(regno).id, state.reg(regno).ref_obj_id);
+    if is_null && ref_obj_id != 0 && ref_obj_id == id {
+        state.refs.retain(|r| r.id != id);
+    }
+    state.for_each_reg(|reg| mark_one(input, maps, reg, id, is_null));
+}

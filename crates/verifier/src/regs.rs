@@ -1,0 +1,230 @@
+//! What the verifier knows of one register (`struct bpf_reg_state`, include/linux/bpf_verifier.h).
+
+use crate::bounds::Bounds;
+
+/// Base of a register's type (`enum bpf_reg_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[repr(u8)]
+pub(crate) enum RegType {
+    /// Nothing was written yet.
+    #[default]
+    NotInit,
+    /// A number.
+    Scalar,
+    /// The context.
+    PtrToCtx,
+    /// `struct bpf_map *`; `map` says which.
+    ConstPtrToMap,
+    /// A value of `map`.
+    PtrToMapValue,
+    /// A key of `map` (callbacks of `for_each_map_elem`).
+    PtrToMapKey,
+    /// Frame `aux` of the call chain.
+    PtrToStack,
+    /// `aux` bytes of memory.
+    PtrToMem,
+    /// Memory whose size the attach checks: the greatest offset used is noted.
+    PtrToBuf,
+    /// Writable tracepoint buffer.
+    PtrToTpBuffer,
+    /// A kernel object of BTF type `aux`.
+    PtrToBtfId,
+    /// Function number `aux` of the program.
+    PtrToFunc,
+}
+
+/// Modifiers of a register's type (`enum bpf_type_flag`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct RegFlags(pub u16);
+
+impl RegFlags {
+    pub const NONE: RegFlags = RegFlags(0);
+    pub const MAYBE_NULL: RegFlags = RegFlags(1);
+    pub const RDONLY: RegFlags = RegFlags(1 << 1);
+    pub const RINGBUF: RegFlags = RegFlags(1 << 2);
+    pub const UNTRUSTED: RegFlags = RegFlags(1 << 3);
+    pub const TRUSTED: RegFlags = RegFlags(1 << 4);
+    pub const RCU: RegFlags = RegFlags(1 << 5);
+    pub const PERCPU: RegFlags = RegFlags(1 << 6);
+    pub const USER: RegFlags = RegFlags(1 << 7);
+
+    pub const fn has(self, other: RegFlags) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    pub const fn with(self, other: RegFlags) -> RegFlags {
+        RegFlags(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: RegFlags) -> RegFlags {
+        RegFlags(self.0 & !other.0)
+    }
+}
+
+/// Marks in `RegState::id`: the scalar differs by the constant `off` from the others with its id
+/// (`BPF_ADD_CONST`).
+pub(crate) const ADD_CONST: u32 = 1 << 31;
+
+/// `RegState::map` of a register that names no map.
+pub(crate) const NO_MAP: u32 = u32::MAX;
+
+/// What the verifier knows of one register or spilled register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct RegState {
+    pub ty: RegType,
+    pub flags: RegFlags,
+    /// The value decided something (a bound, a branch): equal states must agree on it.
+    pub precise: bool,
+    /// Fixed part of a pointer's offset.
+    pub off: i32,
+    /// By type: frame number, memory size, BTF id, function number.
+    pub aux: u32,
+    /// Index into the verifier's map table, or [`NO_MAP`].
+    pub map: u32,
+    /// Different for each lookup in an inner map (`map_uid`).
+    pub map_uid: u32,
+    /// Registers with the same non-zero id hold the same value (or pointers of one origin).
+    pub id: u32,
+    /// Reference that must be released.
+    pub ref_obj_id: u32,
+    /// Reference that this one was derived from by a dynptr slice (`dynptr_id`).
+    pub dynptr_id: u32,
+    /// Value of a scalar, variable part of a pointer's offset.
+    pub bounds: Bounds,
+}
+
+impl Default for RegState {
+    fn default() -> Self {
+        RegState::not_init()
+    }
+}
+
+impl RegState {
+    pub fn not_init() -> RegState {
+        RegState {
+            ty: RegType::NotInit,
+            flags: RegFlags::NONE,
+            precise: false,
+            off: 0,
+            aux: 0,
+            map: NO_MAP,
+            map_uid: 0,
+            id: 0,
+            ref_obj_id: 0,
+            dynptr_id: 0,
+            bounds: Bounds::unknown(),
+        }
+    }
+
+    /// A number of which nothing is known.
+    pub fn unknown() -> RegState {
+        RegState { ty: RegType::Scalar, ..RegState::not_init() }
+    }
+
+    /// A number.
+    pub fn known(value: u64) -> RegState {
+        RegState { bounds: Bounds::known(value), ..RegState::unknown() }
+    }
+
+    /// A number within `bounds`.
+    pub fn scalar(bounds: Bounds) -> RegState {
+        RegState { bounds, ..RegState::unknown() }
+    }
+
+    /// A pointer without offset (`mark_reg_known_zero`).
+    pub fn pointer(ty: RegType, flags: RegFlags) -> RegState {
+        RegState { ty, flags, bounds: Bounds::known(0), ..RegState::not_init() }
+    }
+
+    pub fn maybe_null(&self) -> bool {
+        self.flags.has(RegFlags::MAYBE_NULL)
+    }
+
+    pub fn is_scalar(&self) -> bool {
+        self.ty == RegType::Scalar
+    }
+
+    pub fn is_pointer(&self) -> bool {
+        !matches!(self.ty, RegType::Scalar | RegType::NotInit)
+    }
+
+    /// Exactly this type, no modifier.
+    pub fn is_plain(&self, ty: RegType) -> bool {
+        self.ty == ty && self.flags == RegFlags::NONE
+    }
+
+    /// `tnum_is_const(reg->var_off)`.
+    pub fn is_const(&self) -> bool {
+        self.bounds.var_off.is_const()
+    }
+
+    /// A number that is one value.
+    pub fn const_value(&self) -> Option<u64> {
+        (self.is_scalar() && self.is_const()).then_some(self.bounds.var_off.value)
+    }
+
+    /// `register_is_null`: the number 0.
+    pub fn is_null(&self) -> bool {
+        self.const_value() == Some(0)
+    }
+
+    /// Frame number of a stack pointer.
+    pub fn frameno(&self) -> usize {
+        self.aux as usize
+    }
+}
+
+/// A register's type as the log prints it (`reg_type_str`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TypeName {
+    ty: RegType,
+    flags: RegFlags,
+}
+
+impl RegState {
+    /// The type, for messages.
+    pub(crate) fn type_name(&self) -> TypeName {
+        TypeName { ty: self.ty, flags: self.flags }
+    }
+}
+
+impl TypeName {
+    pub(crate) const fn new(ty: RegType, flags: RegFlags) -> TypeName {
+        TypeName { ty, flags }
+    }
+}
+
+impl core::fmt::Display for TypeName {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let prefixes = [
+            (RegFlags::RDONLY, "rdonly_"),
+            (RegFlags::RINGBUF, "ringbuf_"),
+            (RegFlags::USER, "user_"),
+            (RegFlags::PERCPU, "percpu_"),
+            (RegFlags::RCU, "rcu_"),
+            (RegFlags::UNTRUSTED, "untrusted_"),
+            (RegFlags::TRUSTED, "trusted_"),
+        ];
+        for (_, prefix) in prefixes.iter().filter(|(flag, _)| self.flags.has(*flag)) {
+            f.write_str(prefix)?;
+        }
+        f.write_str(match self.ty {
+            RegType::NotInit => "?",
+            RegType::Scalar => "scalar",
+            RegType::PtrToCtx => "ctx",
+            RegType::ConstPtrToMap => "map_ptr",
+            RegType::PtrToMapValue => "map_value",
+            RegType::PtrToMapKey => "map_key",
+            RegType::PtrToStack => "fp",
+            RegType::PtrToMem => "mem",
+            RegType::PtrToBuf => "buf",
+            RegType::PtrToTpBuffer => "tp_buffer",
+            RegType::PtrToBtfId => "ptr_",
+            RegType::PtrToFunc => "func",
+        })?;
+        if self.flags.has(RegFlags::MAYBE_NULL) {
+            f.write_str(if self.ty == RegType::PtrToBtfId { "or_null_" } else { "_or_null" })?;
+        }
+        Ok(())
+    }
+}

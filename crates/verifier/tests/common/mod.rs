@@ -1,0 +1,226 @@
+//! Cases of `filetests/verifier`: one program a file, its expectation beside the instruction.
+//!
+//! Header lines: `// prog: TYPE [attach=N] [sleepable] [license=TEXT]`,
+//! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [frozen="text"]`, `// btf: [global=LABEL,…]`.
+//! Expectation: `// expect: accept` anywhere, or `// expect: reject ERRNO "message"` at the end of
+//! the line of the instruction to blame (in the header when there is none).
+#![allow(dead_code)]
+
+pub mod btf;
+
+use std::path::{Path, PathBuf};
+
+use stylet_insn::{Insn, Symbols, assemble_with};
+use stylet_uapi::{AttachType, MapType, ProgType, errno};
+use stylet_verifier::{FuncInfo, MapDef, ProgInput};
+
+/// What is expected of a case.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Expect {
+    Accept,
+    Reject { errno: String, message: String, insn: Option<u32> },
+}
+
+/// One case.
+#[derive(Default)]
+pub struct Case {
+    pub path: PathBuf,
+    pub text: String,
+    pub prog_type: ProgType,
+    pub attach: u32,
+    pub sleepable: bool,
+    pub license: String,
+    pub maps: Vec<MapDef>,
+    pub inner_of: Vec<Option<usize>>,
+    pub insns: Vec<Insn>,
+    pub lines: Vec<u32>,
+    pub btf: Option<Vec<u8>>,
+    pub funcs: Vec<FuncInfo>,
+    pub expect: Option<Expect>,
+}
+
+struct MapNames<'a>(&'a [MapDef]);
+
+impl Symbols for MapNames<'_> {
+    fn map(&self, name: &str) -> Option<i32> {
+        self.0.iter().position(|m| m.name == name).map(|i| i as i32)
+    }
+}
+
+/// Where the cases are.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filetests/verifier")
+}
+
+/// Every case, by path below the root.
+pub fn all() -> Vec<(String, PathBuf)> {
+    let mut out = Vec::new();
+    let mut dirs = vec![root()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.extension().is_some_and(|e| e == "bpfasm") {
+                let name = path.strip_prefix(root()).expect("below the root").with_extension("");
+                out.push((name.display().to_string(), path));
+            }
+        }
+    }
+    out.sort();
+    out
+}
+
+/// Splits an expectation off a line.
+pub fn split_expect(line: &str) -> (&str, Option<&str>) {
+    match line.find("// expect:") {
+        Some(at) => (&line[..at], Some(line[at + 10..].trim())),
+        None => (line, None),
+    }
+}
+
+impl Case {
+    /// Reads a case.
+    pub fn load(path: &Path) -> Result<Case, String> {
+        let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        let mut case = Case { path: path.into(), license: "GPL".into(), prog_type: ProgType::KPROBE, ..Case::default() };
+        let mut globals = None;
+        let mut expects = Vec::new();
+        for (n, line) in text.lines().enumerate() {
+            let (head, expect) = split_expect(line);
+            expects.extend(expect.map(|e| (n as u32 + 1, e.to_string())));
+            if let Some(words) = head.trim().strip_prefix("// prog:") {
+                case.prog_line(words)?;
+            } else if let Some(words) = head.trim().strip_prefix("// map:") {
+                case.map_line(words)?;
+            } else if let Some(words) = head.trim().strip_prefix("// btf:") {
+                globals = Some(words.trim().strip_prefix("global=").unwrap_or("").split(',').map(String::from).collect::<Vec<_>>());
+            }
+        }
+        let out = assemble_with(&text, &MapNames(&case.maps)).map_err(|e| e.to_string())?;
+        (case.insns, case.lines, case.text) = (out.insns, out.lines, text);
+        if let Some(globals) = globals {
+            let starts: Vec<u32> = globals.iter().filter_map(|g| out.labels.get(g).copied()).collect();
+            let (raw, funcs) = btf::for_functions(&case.insns, &starts);
+            (case.btf, case.funcs) = (Some(raw), funcs);
+        }
+        for (line, text) in expects {
+            case.expect = Some(case.parse_expect(line, &text)?);
+        }
+        Ok(case)
+    }
+
+    fn prog_line(&mut self, words: &str) -> Result<(), String> {
+        for (n, word) in words.split_whitespace().enumerate() {
+            match word.split_once('=') {
+                None if n == 0 => self.prog_type = ProgType::from_name(&word.to_uppercase()).ok_or(format!("program type {word}"))?,
+                None if word == "sleepable" => self.sleepable = true,
+                Some(("attach", value)) => self.attach = AttachType::from_name(&value.to_uppercase()).ok_or(format!("attach type {value}"))?.0,
+                Some(("license", value)) => self.license = value.into(),
+                _ => return Err(format!("program word {word}")),
+            }
+        }
+        Ok(())
+    }
+
+    fn map_line(&mut self, words: &str) -> Result<(), String> {
+        let mut map = MapDef { max_entries: 1, ..MapDef::default() };
+        let mut inner = None;
+        let (words, frozen) = match words.split_once("frozen=\"") {
+            Some((words, text)) => (words, Some(text.trim_end().trim_end_matches('"').replace("\\0", "\0").replace("\\n", "\n"))),
+            None => (words, None),
+        };
+        for (n, word) in words.split_whitespace().enumerate() {
+            let number = |v: &str| match v.strip_prefix("0x") {
+                Some(hex) => u32::from_str_radix(hex, 16).map_err(|e| e.to_string()),
+                None => v.parse().map_err(|_| format!("number {v}")),
+            };
+            match word.split_once('=') {
+                None if n == 0 => map.name = word.into(),
+                None if n == 1 => map.map_type = MapType::from_name(&word.to_uppercase()).ok_or(format!("map type {word}"))?,
+                Some(("key", v)) => map.key_size = number(v)?,
+                Some(("value", v)) => map.value_size = number(v)?,
+                Some(("max", v)) => map.max_entries = number(v)?,
+                Some(("flags", v)) => map.map_flags = number(v)?,
+                Some(("inner", v)) => inner = Some(self.maps.iter().position(|m| m.name == v).ok_or(format!("map {v}"))?),
+                _ => return Err(format!("map word {word}")),
+            }
+        }
+        map.frozen = frozen.map(|text| {
+            let mut bytes = text.into_bytes();
+            bytes.resize(map.value_size as usize, 0);
+            bytes
+        });
+        map.inner = inner.map(|i| Box::new(self.maps[i].clone()));
+        self.maps.push(map);
+        self.inner_of.push(inner);
+        Ok(())
+    }
+
+    fn parse_expect(&self, line: u32, text: &str) -> Result<Expect, String> {
+        if text == "accept" {
+            return Ok(Expect::Accept);
+        }
+        let rest = text.strip_prefix("reject ").ok_or("expectation is accept or reject")?;
+        let (errno, message) = rest.split_once(' ').unwrap_or((rest, "\"\""));
+        let message = message.trim().trim_start_matches('"').trim_end_matches('"').replace("\\n", "\n");
+        let insn = self.lines.iter().position(|l| *l == line).map(|i| i as u32);
+        Ok(Expect::Reject { errno: errno.into(), message, insn })
+    }
+
+    /// As the verifier takes it.
+    pub fn input<'a>(&'a self, btf: Option<&'a stylet_btf::Btf>) -> ProgInput<'a> {
+        ProgInput {
+            name: "test",
+            prog_type: self.prog_type,
+            expected_attach_type: AttachType(self.attach),
+            sleepable: self.sleepable,
+            license: &self.license,
+            insns: &self.insns,
+            maps: &self.maps,
+            btf,
+            func_info: &self.funcs,
+            ..ProgInput::default()
+        }
+    }
+
+    /// The file with another expectation.
+    pub fn with_expect(&self, expect: &Expect) -> String {
+        let mut lines: Vec<String> = self.text.lines().map(|l| split_expect(l).0.trim_end().to_string()).collect();
+        let had_own_line: Vec<bool> = self.text.lines().map(|l| split_expect(l).0.trim().is_empty() && l.contains("// expect:")).collect();
+        let (note, line) = match expect {
+            Expect::Accept => ("// expect: accept".to_string(), None),
+            Expect::Reject { errno, message, insn } => {
+                let note = format!("// expect: reject {errno} \"{}\"", message.replace('\n', "\\n"));
+                (note, insn.map(|i| self.lines[i as usize] as usize - 1))
+            }
+        };
+        match line {
+            Some(at) => lines[at] = format!("{}  {note}", lines[at]),
+            None => {
+                let at = lines.iter().zip(&had_own_line).position(|(l, own)| *own || !l.trim_start().starts_with("//")).unwrap_or(0);
+                if had_own_line.get(at) == Some(&true) {
+                    lines[at] = note;
+                    return lines.join("\n") + "\n";
+                }
+                lines.insert(at, note);
+                return drop_own(lines, &had_own_line, at);
+            }
+        }
+        drop_own(lines, &had_own_line, usize::MAX)
+    }
+}
+
+/// Leaves out lines that held nothing but the old expectation.
+fn drop_own(lines: Vec<String>, own: &[bool], inserted: usize) -> String {
+    let kept = lines.iter().enumerate().filter(|(i, l)| {
+        let before = if *i > inserted { i - 1 } else { *i };
+        *i == inserted || !(l.trim().is_empty() && own.get(before) == Some(&true))
+    });
+    kept.map(|(_, l)| format!("{l}\n")).collect()
+}
+
+/// Name of a positive errno.
+pub fn errno_name(e: i32) -> String {
+    errno::name(e).map_or_else(|| e.to_string(), String::from)
+}

@@ -1,0 +1,192 @@
+//! The cases of `filetests/verifier` against the kernel of this machine. Needs root and BPF: skipped
+//! with a reason otherwise. `STYLET_BLESS_KERNEL=1` writes what the kernel says into the files.
+
+mod common;
+
+use common::{Case, Expect, errno_name};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+const MAP_CREATE: i64 = 0;
+const MAP_UPDATE_ELEM: i64 = 2;
+const PROG_LOAD: i64 = 5;
+const BTF_LOAD: i64 = 18;
+const MAP_FREEZE: i64 = 22;
+const F_SLEEPABLE: u32 = 1 << 4;
+
+/// `union bpf_attr` as bytes.
+struct Attr([u8; 160]);
+
+impl Attr {
+    fn new() -> Attr {
+        Attr([0; 160])
+    }
+
+    fn u32(mut self, at: usize, value: u32) -> Attr {
+        self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        self
+    }
+
+    fn ptr<T>(mut self, at: usize, value: *const T) -> Attr {
+        self.0[at..at + 8].copy_from_slice(&(value as u64).to_ne_bytes());
+        self
+    }
+}
+
+/// A descriptor, closed when dropped.
+struct Fd(i32);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: the descriptor is ours and closed once.
+        unsafe { libc::close(self.0) };
+    }
+}
+
+fn bpf(cmd: i64, attr: &Attr) -> Result<Fd, i32> {
+    // SAFETY: the attribute is 160 bytes and the buffers it names outlive the call.
+    let ret = unsafe { libc::syscall(libc::SYS_bpf, cmd, attr.0.as_ptr(), attr.0.len()) };
+    if ret < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(Fd(ret as i32)) }
+}
+
+fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
+    let mut fds: Vec<Fd> = Vec::new();
+    for (map, inner) in case.maps.iter().zip(&case.inner_of) {
+        let attr = Attr::new()
+            .u32(0, map.map_type.0)
+            .u32(4, map.key_size)
+            .u32(8, map.value_size)
+            .u32(12, map.max_entries)
+            .u32(16, map.map_flags)
+            .u32(20, inner.map_or(0, |i| fds[i].0 as u32));
+        let fd = bpf(MAP_CREATE, &attr).map_err(|e| format!("map {}: errno {e}", map.name))?;
+        if let Some(bytes) = &map.frozen {
+            let key = 0u32;
+            let attr = Attr::new().u32(0, fd.0 as u32).ptr(8, &raw const key).ptr(16, bytes.as_ptr());
+            bpf(MAP_UPDATE_ELEM, &attr).map(std::mem::forget).map_err(|e| format!("update {}: errno {e}", map.name))?;
+            bpf(MAP_FREEZE, &Attr::new().u32(0, fd.0 as u32)).map(std::mem::forget).map_err(|e| format!("freeze: errno {e}"))?;
+        }
+        fds.push(fd);
+    }
+    Ok(fds)
+}
+
+/// The kernel's verdict: errno and log.
+fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
+    let maps = make_maps(case)?;
+    let fd_array: Vec<i32> = maps.iter().map(|f| f.0).collect();
+    let insns: Vec<u8> = case.insns.iter().flat_map(|i| i.to_bytes()).collect();
+    let license = std::ffi::CString::new(case.license.as_str()).expect("no zero byte");
+    let mut log = vec![0u8; 1 << 24];
+    let mut attr = Attr::new()
+        .u32(0, case.prog_type.0)
+        .u32(4, case.insns.len() as u32)
+        .ptr(8, insns.as_ptr())
+        .ptr(16, license.as_ptr())
+        .u32(24, 1)
+        .u32(28, log.len() as u32)
+        .ptr(32, log.as_mut_ptr())
+        .u32(44, if case.sleepable { F_SLEEPABLE } else { 0 })
+        .u32(68, case.attach)
+        .ptr(120, fd_array.as_ptr());
+    let btf = match &case.btf {
+        Some(raw) => {
+            let attr = Attr::new().ptr(0, raw.as_ptr()).u32(16, raw.len() as u32);
+            Some(bpf(BTF_LOAD, &attr).map_err(|e| format!("BTF: errno {e}"))?)
+        }
+        None => None,
+    };
+    let funcs: Vec<u32> = case.funcs.iter().flat_map(|f| [f.insn_idx, f.type_id]).collect();
+    if let Some(btf) = &btf {
+        attr = attr.u32(72, btf.0 as u32).u32(76, 8).ptr(80, funcs.as_ptr()).u32(88, case.funcs.len() as u32);
+    }
+    let verdict = bpf(PROG_LOAD, &attr).map(drop);
+    let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
+    Ok((verdict, String::from_utf8_lossy(&log[..end]).into_owned()))
+}
+
+/// Slot and opcode of a log line like `12: (b7) r0 = 1`.
+fn insn_line(line: &str) -> Option<u32> {
+    let (n, rest) = line.split_once(": ")?;
+    rest.starts_with('(').then(|| n.parse().ok()).flatten()
+}
+
+fn is_chatter(line: &str) -> bool {
+    line.is_empty()
+        || line.starts_with("from ")
+        || line.starts_with("mark_precise")
+        || line.starts_with("; ")
+        || line.starts_with("func#")
+        || line.starts_with("caller:")
+        || line.starts_with("callee:")
+        || line.starts_with("returning from")
+        || line.starts_with("to caller at")
+        || line.starts_with("Func#")
+        || line.starts_with("Validating ")
+        || line.starts_with("cur state:")
+        || line.starts_with("old state:")
+        || line.starts_with(" R")
+        || line.starts_with(" frame")
+        || line.starts_with("R1=")
+        || line.split_once(": ").is_some_and(|(n, rest)| n.parse::<u32>().is_ok() && !rest.is_empty())
+}
+
+/// The message at the end of a log and the slot to blame.
+fn message(log: &str) -> (String, Option<u32>) {
+    let mut insn = None;
+    let mut lines: Vec<&str> = Vec::new();
+    for line in log.lines() {
+        if let Some(at) = insn_line(line) {
+            insn = Some(at);
+            lines.clear();
+        } else if line.starts_with("processed ") || line.starts_with("verification time") || line.starts_with("stack depth") {
+            continue;
+        } else if is_chatter(line) {
+            lines.clear();
+        } else {
+            lines.push(line);
+        }
+    }
+    (lines.join("\n"), insn)
+}
+
+fn check(path: &std::path::Path, bless: bool) -> Result<(), Failed> {
+    let case = Case::load(path)?;
+    let (verdict, log) = load(&case)?;
+    let got = match verdict {
+        Ok(()) => Expect::Accept,
+        Err(e) => {
+            let (message, insn) = message(&log);
+            Expect::Reject { errno: errno_name(e), message, insn }
+        }
+    };
+    if bless {
+        std::fs::write(path, case.with_expect(&got)).map_err(|e| e.to_string())?;
+        return Ok(());
+    }
+    match &case.expect {
+        Some(want) if *want == got => Ok(()),
+        want => Err(format!("expected {want:?}\n     got {got:?}\n{log}").into()),
+    }
+}
+
+/// Why the kernel cannot be asked, if it cannot.
+fn obstacle() -> Option<String> {
+    let probe = Attr::new().u32(0, 2).u32(4, 4).u32(8, 4).u32(12, 1);
+    match bpf(MAP_CREATE, &probe) {
+        Ok(_) => {}
+        Err(e) => return Some(format!("bpf(2) gives errno {e}")),
+    }
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    (!release.starts_with("6.18.")).then(|| format!("the expectations are of Linux 6.18, this is {}", release.trim()))
+}
+
+fn main() {
+    let args = Arguments::from_args();
+    if let Some(why) = obstacle() {
+        println!("skipped: {why}");
+        return;
+    }
+    let bless = std::env::var_os("STYLET_BLESS_KERNEL").is_some();
+    let trials = common::all().into_iter().map(|(name, path)| Trial::test(name, move || check(&path, bless))).collect();
+    libtest_mimic::run(&args, trials).exit();
+}
