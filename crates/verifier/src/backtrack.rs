@@ -1,7 +1,7 @@
 //! Precision tracking: which earlier values a decision depended on (`mark_chain_precision`).
 
-use crate::rejection::{Reject, Res};
 use crate::regs::{RegState, RegType};
+use crate::rejection::{Reject, Res};
 use crate::state::{MAX_CALL_FRAMES, StateId, VerifierState};
 use crate::states::StateArena;
 use stylet_insn::{Insn, opcode as op};
@@ -113,7 +113,11 @@ impl Backtrack {
     }
 
     fn has_linked(&self, entry: &LinkedReg) -> bool {
-        let mask = if entry.is_reg { u64::from(self.regs[usize::from(entry.frame)]) } else { self.slots[usize::from(entry.frame)] };
+        let mask = if entry.is_reg {
+            u64::from(self.regs[usize::from(entry.frame)])
+        } else {
+            self.slots[usize::from(entry.frame)]
+        };
         mask & (1 << entry.index) != 0
     }
 
@@ -150,7 +154,13 @@ enum Step {
 }
 
 /// One instruction back (`backtrack_insn`).
-fn backtrack_insn(prog: &ProgShape<'_>, idx: u32, subseq: Option<u32>, hist: Option<&JmpHistEntry>, bt: &mut Backtrack) -> Res<Step> {
+fn backtrack_insn(
+    prog: &ProgShape<'_>,
+    idx: u32,
+    subseq: Option<u32>,
+    hist: Option<&JmpHistEntry>,
+    bt: &mut Backtrack,
+) -> Res<Step> {
     let insn = prog.insns[idx as usize];
     if insn.code == 0 {
         return Ok(Step::Ok);
@@ -236,7 +246,13 @@ fn backtrack_store(insn: Insn, hist: Option<&JmpHistEntry>, bt: &mut Backtrack) 
     Step::Ok
 }
 
-fn backtrack_jmp(prog: &ProgShape<'_>, insn: Insn, idx: u32, subseq: Option<u32>, bt: &mut Backtrack) -> Res<Step> {
+fn backtrack_jmp(
+    prog: &ProgShape<'_>,
+    insn: Insn,
+    idx: u32,
+    subseq: Option<u32>,
+    bt: &mut Backtrack,
+) -> Res<Step> {
     if insn.class() == op::JMP && insn.op() == op::CALL {
         return backtrack_call(prog, insn, idx, subseq, bt);
     }
@@ -251,7 +267,13 @@ fn backtrack_jmp(prog: &ProgShape<'_>, insn: Insn, idx: u32, subseq: Option<u32>
     Ok(Step::Ok)
 }
 
-fn backtrack_call(prog: &ProgShape<'_>, insn: Insn, idx: u32, subseq: Option<u32>, bt: &mut Backtrack) -> Res<Step> {
+fn backtrack_call(
+    prog: &ProgShape<'_>,
+    insn: Insn,
+    idx: u32,
+    subseq: Option<u32>,
+    bt: &mut Backtrack,
+) -> Res<Step> {
     let leaves_callee = subseq != Some(idx + 1);
     if insn.is_pseudo_call() {
         let target = idx.wrapping_add(insn.imm as u32).wrapping_add(1);
@@ -297,7 +319,9 @@ fn backtrack_exit(prog: &ProgShape<'_>, subseq: Option<u32>, bt: &mut Backtrack)
     if bt.reg_mask() & REGMASK_ARGS != 0 {
         return Err(Reject::bug("backtracking an exit with unexpected registers"));
     }
-    let after_call = subseq.and_then(|s| s.checked_sub(1)).is_some_and(|s| prog.insns[s as usize].is_pseudo_call());
+    let after_call = subseq
+        .and_then(|s| s.checked_sub(1))
+        .is_some_and(|s| prog.insns[s as usize].is_pseudo_call());
     let r0_precise = after_call && bt.has_reg(0);
     bt.clear_reg(0);
     bt.enter()?;
@@ -329,7 +353,12 @@ fn prev_insn_idx(st: &VerifierState, i: u32, left: &mut usize) -> Option<u32> {
 /// Marks, in the checkpoints that `start` continues, everything that the registers and slots of
 /// `bt` depend on. `start` itself needs no marks: it is no checkpoint.
 /// Returns whether a mark was added.
-pub(crate) fn mark_chain_precision(prog: &ProgShape<'_>, states: &mut StateArena, start: &VerifierState, mut bt: Backtrack) -> Res<bool> {
+pub(crate) fn mark_chain_precision(
+    prog: &ProgShape<'_>,
+    states: &mut StateArena,
+    start: &VerifierState,
+    mut bt: Backtrack,
+) -> Res<bool> {
     let mut changed = false;
     let mut at: Option<StateId> = None;
     let (mut last_idx, mut first_idx) = (start.insn_idx, start.first_insn_idx);
@@ -384,7 +413,12 @@ pub(crate) fn mark_chain_precision(prog: &ProgShape<'_>, states: &mut StateArena
 }
 
 /// The walk is at the entry of a global function: what is left must be its arguments.
-fn mark_global_args(states: &mut StateArena, at: Option<StateId>, bt: Backtrack, changed: bool) -> Res<bool> {
+fn mark_global_args(
+    states: &mut StateArena,
+    at: Option<StateId>,
+    bt: Backtrack,
+    changed: bool,
+) -> Res<bool> {
     let only_args = bt.frame == 0 && bt.slots[0] == 0 && bt.regs[0] & !REGMASK_ARGS == 0;
     let Some(id) = at else { return Err(Reject::bug("backtracking starts before the program")) };
     let st = &mut states[id];
@@ -404,7 +438,9 @@ fn mark_global_args(states: &mut StateArena, at: Option<StateId>, bt: Backtrack,
 fn mark_state(st: &mut VerifierState, bt: &mut Backtrack) -> Res<bool> {
     let mut changed = false;
     for frame in (0..=bt.frame).rev() {
-        let Some(func) = st.frames.get(frame) else { return Err(Reject::bug("backtracking finds no frame")) };
+        let Some(func) = st.frames.get(frame) else {
+            return Err(Reject::bug("backtracking finds no frame"));
+        };
         let mut mark_regs = 0u32;
         let wanted = bt.regs[frame];
         for regno in (0..10usize).filter(|r| wanted & (1 << r) != 0) {
@@ -418,7 +454,9 @@ fn mark_state(st: &mut VerifierState, bt: &mut Backtrack) -> Res<bool> {
         let mut mark_slots = 0u64;
         let wanted = bt.slots[frame];
         for slot in (0..64usize).filter(|s| wanted & (1 << s) != 0) {
-            let Some(place) = func.stack.get(slot) else { return Err(Reject::bug("stack slot out of bounds in backtracking")) };
+            let Some(place) = func.stack.get(slot) else {
+                return Err(Reject::bug("stack slot out of bounds in backtracking"));
+            };
             if !place.is_spilled_scalar() || place.spilled.precise {
                 bt.slots[frame] &= !(1 << slot);
             } else {
@@ -430,8 +468,12 @@ fn mark_state(st: &mut VerifierState, bt: &mut Backtrack) -> Res<bool> {
         }
         changed = true;
         let func = st.frame_mut(frame);
-        (0..10usize).filter(|r| mark_regs & (1 << r) != 0).for_each(|r| func.regs[r].precise = true);
-        (0..64usize).filter(|s| mark_slots & (1 << s) != 0).for_each(|s| func.stack[s].spilled.precise = true);
+        (0..10usize)
+            .filter(|r| mark_regs & (1 << r) != 0)
+            .for_each(|r| func.regs[r].precise = true);
+        (0..64usize)
+            .filter(|s| mark_slots & (1 << s) != 0)
+            .for_each(|s| func.stack[s].spilled.precise = true);
     }
     Ok(changed)
 }
@@ -455,11 +497,18 @@ pub(crate) fn mark_all_scalars_imprecise(st: &mut VerifierState) {
     let marked = |reg: &RegState| reg.ty == RegType::Scalar && reg.precise;
     for frame in 0..st.frames.len() {
         let func = &st.frames[frame];
-        let any = func.regs.iter().any(marked) || func.stack.iter().any(|s| s.is_spilled_scalar() && marked(&s.spilled));
+        let any = func.regs.iter().any(marked)
+            || func.stack.iter().any(|s| s.is_spilled_scalar() && marked(&s.spilled));
         if any {
             let func = st.frame_mut(frame);
-            func.regs.iter_mut().filter(|r| r.ty == RegType::Scalar).for_each(|r| r.precise = false);
-            func.stack.iter_mut().filter(|s| s.is_spilled_scalar()).for_each(|s| s.spilled.precise = false);
+            func.regs
+                .iter_mut()
+                .filter(|r| r.ty == RegType::Scalar)
+                .for_each(|r| r.precise = false);
+            func.stack
+                .iter_mut()
+                .filter(|s| s.is_spilled_scalar())
+                .for_each(|s| s.spilled.precise = false);
         }
     }
 }

@@ -22,7 +22,13 @@ pub(crate) fn is_pseudo_func(insn: Insn) -> bool {
 
 /// Helpers that run a callback before they return (`is_sync_callback_calling_function`).
 pub(crate) fn is_sync_callback_helper(id: u32) -> bool {
-    matches!(HelperId(id), HelperId::FOR_EACH_MAP_ELEM | HelperId::FIND_VMA | HelperId::LOOP | HelperId::USER_RINGBUF_DRAIN)
+    matches!(
+        HelperId(id),
+        HelperId::FOR_EACH_MAP_ELEM
+            | HelperId::FIND_VMA
+            | HelperId::LOOP
+            | HelperId::USER_RINGBUF_DRAIN
+    )
 }
 
 fn is_jmp_class(insn: Insn) -> bool {
@@ -109,7 +115,9 @@ impl Verifier<'_> {
                     }
                 }
                 let last = i + 1 == subprog.end;
-                let ends = insn.code == (op::JMP | op::EXIT) || insn.code == (op::JMP | op::JA) || insn.code == (op::JMP32 | op::JA);
+                let ends = insn.code == (op::JMP | op::EXIT)
+                    || insn.code == (op::JMP | op::JA)
+                    || insn.code == (op::JMP32 | op::JA);
                 if last && !ends {
                     return Err(Reject::inval(Kind::LastInsnNotExit).at(i));
                 }
@@ -136,7 +144,9 @@ impl Verifier<'_> {
             }
             if self.insns[i].is_lddw() {
                 if dfs.state[i + 1] != 0 {
-                    return Err(Reject::inval(Kind::JumpIntoLdimm64 { insn: i as u32 }).at(i as u32));
+                    return Err(
+                        Reject::inval(Kind::JumpIntoLdimm64 { insn: i as u32 }).at(i as u32)
+                    );
                 }
                 i += 1;
             }
@@ -188,7 +198,8 @@ impl Verifier<'_> {
             op::CALL => {
                 if insn.is_helper_call() && is_sync_callback_helper(insn.imm as u32) {
                     let aux = &mut self.aux[t as usize];
-                    (aux.calls_callback, aux.force_checkpoint, aux.prune_point, aux.jmp_point) = (true, true, true, true);
+                    (aux.calls_callback, aux.force_checkpoint, aux.prune_point, aux.jmp_point) =
+                        (true, true, true, true);
                 }
                 self.visit_func_call(t, insn.is_pseudo_call(), dfs)
             }

@@ -41,16 +41,22 @@ impl Verifier<'_> {
     fn may_use_private_stack(&self) -> bool {
         let by_type = matches!(
             self.input.prog_type,
-            ProgType::KPROBE | ProgType::TRACEPOINT | ProgType::PERF_EVENT | ProgType::RAW_TRACEPOINT
+            ProgType::KPROBE
+                | ProgType::TRACEPOINT
+                | ProgType::PERF_EVENT
+                | ProgType::RAW_TRACEPOINT
         );
-        by_type && self.cat.has(Features::PRIV_STACK) && !self.subprogs.iter().any(|s| s.has_tail_call)
+        by_type
+            && self.cat.has(Features::PRIV_STACK)
+            && !self.subprogs.iter().any(|s| s.has_tail_call)
     }
 
     /// No call chain needs more than the kernel's stack allows.
     pub(crate) fn check_max_stack_depth(&mut self) -> Res<()> {
         let supported = self.may_use_private_stack();
         let private = alloc::vec![if supported { PrivStack::Unknown } else { PrivStack::No }; self.subprogs.len()];
-        let mut chain = Chain { private, depth: 0, max: 0, frames: alloc::vec::Vec::new(), at: 0, subprog: 0 };
+        let mut chain =
+            Chain { private, depth: 0, max: 0, frames: alloc::vec::Vec::new(), at: 0, subprog: 0 };
         self.enter_function(&mut chain, supported)?;
         loop {
             let end = self.subprogs[chain.subprog].end;
@@ -60,10 +66,16 @@ impl Verifier<'_> {
             });
             if let Some(i) = call {
                 let start = i.wrapping_add(self.insns[i as usize].imm as u32).wrapping_add(1);
-                let Some(callee) = self.find_subprog(start) else { return Err(Reject::bug("call of no function")) };
+                let Some(callee) = self.find_subprog(start) else {
+                    return Err(Reject::bug("call of no function"));
+                };
                 chain.frames.push(Frame { subprog: chain.subprog, next_insn: i + 1 });
                 if chain.frames.len() >= MAX_CALL_FRAMES {
-                    return Err(Reject::new(errno::E2BIG, Kind::CallChainTooDeep { frames: chain.frames.len() as u32 }).at(i));
+                    return Err(Reject::new(
+                        errno::E2BIG,
+                        Kind::CallChainTooDeep { frames: chain.frames.len() as u32 },
+                    )
+                    .at(i));
                 }
                 (chain.subprog, chain.at) = (callee, start);
                 self.enter_function(&mut chain, supported)?;
@@ -86,20 +98,30 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::TailCallStack { bytes: chain.depth }).at(info.start));
         }
         let depth = round_up(info.stack_depth);
-        if supported && chain.private[chain.subprog] == PrivStack::Unknown && depth >= limit.priv_stack_min_size {
+        if supported
+            && chain.private[chain.subprog] == PrivStack::Unknown
+            && depth >= limit.priv_stack_min_size
+        {
             chain.private[chain.subprog] = PrivStack::Adaptive;
         }
-        let nested: u32 = chain.frames.iter().map(|f| round_up(self.subprogs[f.subprog].stack_depth)).sum();
+        let nested: u32 =
+            chain.frames.iter().map(|f| round_up(self.subprogs[f.subprog].stack_depth)).sum();
         chain.max = chain.max.max(nested + depth);
         if chain.private[chain.subprog] == PrivStack::Adaptive {
             if depth > limit.max_bpf_stack {
-                return Err(Reject::acces(Kind::SubprogStack { subprog: chain.subprog as u32, bytes: depth }));
+                return Err(Reject::acces(Kind::SubprogStack {
+                    subprog: chain.subprog as u32,
+                    bytes: depth,
+                }));
             }
             return Ok(());
         }
         chain.depth += depth;
         if chain.depth > limit.max_bpf_stack {
-            return Err(Reject::acces(Kind::CombinedStack { calls: chain.frames.len() as u32 + 1, bytes: chain.depth }));
+            return Err(Reject::acces(Kind::CombinedStack {
+                calls: chain.frames.len() as u32 + 1,
+                bytes: chain.depth,
+            }));
         }
         Ok(())
     }

@@ -13,8 +13,8 @@ use crate::equal::IdMap;
 use crate::input::{MapDef, ProgInput};
 use crate::liveness::Liveness;
 use crate::log::Log;
-use crate::rejection::{PathStep, Res};
 use crate::regs::RegState;
+use crate::rejection::{PathStep, Res};
 use crate::state::{FuncState, VerifierState};
 use crate::states::Explorer;
 use crate::verified::Facts;
@@ -189,7 +189,8 @@ impl<'a> Verifier<'a> {
 
     /// Index in `maps` of the template of the inner maps of `map`.
     pub fn inner_map(&self, map: u32) -> Option<u32> {
-        let before = self.input.maps.iter().take(map as usize).filter(|m| m.inner.is_some()).count();
+        let before =
+            self.input.maps.iter().take(map as usize).filter(|m| m.inner.is_some()).count();
         let outer = self.input.maps.get(map as usize)?;
         outer.inner.as_ref()?;
         Some((self.input.maps.len() + before) as u32)
@@ -216,16 +217,28 @@ impl<'a> Verifier<'a> {
                 return;
             }
         }
-        self.cur.history.push(JmpHistEntry { idx: self.insn_idx, prev_idx: self.prev_insn_idx, stack, linked });
+        self.cur.history.push(JmpHistEntry {
+            idx: self.insn_idx,
+            prev_idx: self.prev_insn_idx,
+            stack,
+            linked,
+        });
         self.hist_is_current = true;
     }
 
     /// Puts a path aside (`push_stack`).
-    pub fn push_stack(&mut self, state: VerifierState, insn_idx: u32, prev_insn_idx: u32) -> Res<()> {
+    pub fn push_stack(
+        &mut self,
+        state: VerifierState,
+        insn_idx: u32,
+        prev_insn_idx: u32,
+    ) -> Res<()> {
         if self.branch_stack.len() as u32 >= self.cat.limits.complexity_limit_jmp_seq {
             return Err(crate::rejection::Reject::new(
                 stylet_uapi::errno::E2BIG,
-                crate::kind::RejectionKind::TooManyJumps { count: self.branch_stack.len() as u32 + 1 },
+                crate::kind::RejectionKind::TooManyJumps {
+                    count: self.branch_stack.len() as u32 + 1,
+                },
             ));
         }
         if let Some(parent) = state.parent {

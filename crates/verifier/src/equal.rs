@@ -69,11 +69,19 @@ fn same_shape(old: &RegState, cur: &RegState) -> bool {
 }
 
 fn same_origin(old: &RegState, cur: &RegState) -> bool {
-    old.ty == cur.ty && old.flags == cur.flags && old.off == cur.off && old.aux == cur.aux && old.map == cur.map && old.map_uid == cur.map_uid
+    old.ty == cur.ty
+        && old.flags == cur.flags
+        && old.off == cur.off
+        && old.aux == cur.aux
+        && old.map == cur.map
+        && old.map_uid == cur.map_uid
 }
 
 fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
-    same_shape(old, cur) && ids.check_ids(old.id, cur.id) && ids.check_ids(old.ref_obj_id, cur.ref_obj_id) && ids.check_ids(old.dynptr_id, cur.dynptr_id)
+    same_shape(old, cur)
+        && ids.check_ids(old.id, cur.id)
+        && ids.check_ids(old.ref_obj_id, cur.ref_obj_id)
+        && ids.check_ids(old.dynptr_id, cur.dynptr_id)
 }
 
 /// Whether what was safe with `old` is safe with `cur`.
@@ -100,7 +108,11 @@ pub(crate) fn regsafe(old: &RegState, cur: &RegState, ids: &mut IdMap, exact: Ex
             }
             old.bounds.contains(&cur.bounds) && ids.check_scalar_ids(old.id, cur.id)
         }
-        RegType::PtrToMapKey | RegType::PtrToMapValue | RegType::PtrToMem | RegType::PtrToBuf | RegType::PtrToTpBuffer => {
+        RegType::PtrToMapKey
+        | RegType::PtrToMapValue
+        | RegType::PtrToMem
+        | RegType::PtrToBuf
+        | RegType::PtrToTpBuffer => {
             same_origin(old, cur)
                 && old.bounds.contains(&cur.bounds)
                 && ids.check_ids(old.id, cur.id)
@@ -154,24 +166,40 @@ fn stacksafe(old: &FuncState, cur: &FuncState, ids: &mut IdMap, exact: Exact) ->
 }
 
 fn refsafe(old: &VerifierState, cur: &VerifierState, ids: &mut IdMap) -> bool {
-    old.refs.len() == cur.refs.len() && old.refs.iter().zip(&cur.refs).all(|(o, c)| ids.check_ids(o.id, c.id))
+    old.refs.len() == cur.refs.len()
+        && old.refs.iter().zip(&cur.refs).all(|(o, c)| ids.check_ids(o.id, c.id))
 }
 
 /// Whether `cur` needs no walk because `old` covers it. `live_regs` gives the registers that are
 /// read at or after an instruction.
-pub(crate) fn states_equal(old: &VerifierState, cur: &VerifierState, ids: &mut IdMap, live_regs: impl Fn(u32) -> u16, exact: Exact) -> bool {
-    if old.frames.len() != cur.frames.len() || old.in_sleepable != cur.in_sleepable || !refsafe(old, cur, ids) {
+pub(crate) fn states_equal(
+    old: &VerifierState,
+    cur: &VerifierState,
+    ids: &mut IdMap,
+    live_regs: impl Fn(u32) -> u16,
+    exact: Exact,
+) -> bool {
+    if old.frames.len() != cur.frames.len()
+        || old.in_sleepable != cur.in_sleepable
+        || !refsafe(old, cur, ids)
+    {
         return false;
     }
     old.frames.iter().zip(&cur.frames).enumerate().all(|(i, (o, c))| {
-        if o.callsite != c.callsite || o.subprogno != c.subprogno || o.callback_depth > c.callback_depth || o.callback != c.callback {
+        if o.callsite != c.callsite
+            || o.subprogno != c.subprogno
+            || o.callback_depth > c.callback_depth
+            || o.callback != c.callback
+        {
             return false;
         }
         if o.callback_ret != c.callback_ret {
             return false;
         }
         let live = live_regs(old.frame_insn_idx(i));
-        let regs = (0..11usize).filter(|r| live & (1 << r) != 0).all(|r| regsafe(&o.regs[r], &c.regs[r], ids, exact));
+        let regs = (0..11usize)
+            .filter(|r| live & (1 << r) != 0)
+            .all(|r| regsafe(&o.regs[r], &c.regs[r], ids, exact));
         regs && stacksafe(o, c, ids, exact)
     })
 }

@@ -50,7 +50,11 @@ fn call_args(v: &Verifier<'_>, insn: Insn) -> u16 {
     }
     match v.helper_proto(insn.imm as u32) {
         Ok(proto) => {
-            let n = proto.args.iter().take_while(|a| a.base != stylet_catalog::ArgBase::DontCare).count();
+            let n = proto
+                .args
+                .iter()
+                .take_while(|a| a.base != stylet_catalog::ArgBase::DontCare)
+                .count();
             ((1u16 << (n + 1)) - 1) & !1
         }
         Err(_) => all,
@@ -85,7 +89,8 @@ impl Verifier<'_> {
         while changed {
             changed = false;
             for &i in &self.postorder {
-                let after = successors(self.insns, i).fold(0, |all, s| all | self.aux[s as usize].live_regs);
+                let after = successors(self.insns, i)
+                    .fold(0, |all, s| all | self.aux[s as usize].live_regs);
                 let (reads, writes) = table[i as usize];
                 let before = (after & !writes) | reads;
                 if before != self.aux[i as usize].live_regs {
@@ -99,7 +104,13 @@ impl Verifier<'_> {
     /// Numbers the components of the control flow that contain a loop (Tarjan, without recursion).
     pub(crate) fn compute_scc(&mut self) {
         let n = self.insns.len();
-        let mut tarjan = Tarjan { pre: vec![0; n], low: vec![0; n], stack: Vec::new(), next_pre: 1, next_scc: 1 };
+        let mut tarjan = Tarjan {
+            pre: vec![0; n],
+            low: vec![0; n],
+            stack: Vec::new(),
+            next_pre: 1,
+            next_scc: 1,
+        };
         for start in 0..n as u32 {
             if tarjan.pre[start as usize] == 0 && self.insns[start as usize].code != 0 {
                 self.tarjan_from(start, &mut tarjan);
@@ -118,10 +129,18 @@ impl Verifier<'_> {
                 t.next_pre += 1;
                 t.stack.push(w);
                 dfs.push((w, true));
-                dfs.extend(successors(self.insns, w).filter(|s| t.pre[*s as usize] == 0).map(|s| (s, false)));
+                dfs.extend(
+                    successors(self.insns, w)
+                        .filter(|s| t.pre[*s as usize] == 0)
+                        .map(|s| (s, false)),
+                );
                 continue;
             }
-            let low = successors(self.insns, w).map(|s| t.low[s as usize]).min().unwrap_or(NONE).min(t.low[w as usize]);
+            let low = successors(self.insns, w)
+                .map(|s| t.low[s as usize])
+                .min()
+                .unwrap_or(NONE)
+                .min(t.low[w as usize]);
             t.low[w as usize] = low;
             if low != t.pre[w as usize] {
                 continue;
@@ -133,7 +152,9 @@ impl Verifier<'_> {
     fn close_component(&mut self, root: u32, t: &mut Tarjan) {
         let at = t.stack.iter().rposition(|x| *x == root).unwrap_or(0);
         let members = t.stack.split_off(at);
-        let loops = members.len() > 1 || successors(self.insns, root).any(|s| s == root) || self.aux[root as usize].calls_callback;
+        let loops = members.len() > 1
+            || successors(self.insns, root).any(|s| s == root)
+            || self.aux[root as usize].calls_callback;
         for member in &members {
             t.low[*member as usize] = NONE;
             if loops {

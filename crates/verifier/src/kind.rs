@@ -103,7 +103,9 @@ pub enum RejectionKind {
     CallStackTooDeep { frames: u32 },
     #[error("the call stack of {frames} frames is too deep !")]
     CallChainTooDeep { frames: u32 },
-    #[error("tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large")]
+    #[error(
+        "tail_calls are not allowed when call stack of previous frames is {bytes} bytes. Too large"
+    )]
     TailCallStack { bytes: u32 },
     #[error("stack size of subprog {subprog} is {bytes}. Too large")]
     SubprogStack { subprog: u32, bytes: u32 },
@@ -191,12 +193,21 @@ pub enum RejectionKind {
     WriteToMapKey { reg: u8 },
     #[error("misaligned {what}access off {var_off}+{reg_off}+{off} size {size}")]
     Misaligned { what: &'static str, var_off: Tnum, reg_off: i32, off: i32, size: u32 },
-    #[error("R{reg} min value is negative, either use unsigned index or do a if (index >=0) check.")]
+    #[error(
+        "R{reg} min value is negative, either use unsigned index or do a if (index >=0) check."
+    )]
     MinValueNegativeIndex { reg: u8 },
     #[error("R{reg} unbounded memory access, make sure to bounds check any such access")]
     UnboundedMemoryAccess { reg: u8 },
     #[error("invalid access to {} off={off} size={size}\nR{reg} {end} value is outside of the allowed memory range", region.sized(*mem_size))]
-    InvalidRegionAccess { region: Region, mem_size: u32, off: i32, size: i32, reg: u8, end: &'static str },
+    InvalidRegionAccess {
+        region: Region,
+        mem_size: u32,
+        off: i32,
+        size: i32,
+        reg: u8,
+        end: &'static str,
+    },
     #[error("{what} map forbidden, value_size={value_size} off={off} size={size}")]
     MapForbidden { what: &'static str, value_size: u32, off: i32, size: i32 },
     #[error("write into map forbidden")]
@@ -223,7 +234,9 @@ pub enum RejectionKind {
     InvalidStackAccess { verb: &'static str, reg: u8, off: i64, size: i32 },
     #[error("invalid variable-offset{verb} stack R{reg} var_off={var_off} off={off} size={size}")]
     InvalidVarStackAccess { verb: &'static str, reg: u8, var_off: Tnum, off: i32, size: i32 },
-    #[error("variable offset stack pointer cannot be passed into helper function; var_off={var_off} off={off} size={size}")]
+    #[error(
+        "variable offset stack pointer cannot be passed into helper function; var_off={var_off} off={off} size={size}"
+    )]
     VariableStackToHelper { var_off: Tnum, off: i32, size: i32 },
     #[error("invalid size of register fill")]
     InvalidFillSize,

@@ -99,7 +99,11 @@ impl Liveness {
 
     fn is_live(&self, instance: usize, insn: u32, frame: usize, spi: usize) -> bool {
         let instance = &self.instances[instance];
-        let Some(masks) = insn.checked_sub(instance.start).and_then(|at| instance.frames[frame].get(at as usize)) else { return true };
+        let Some(masks) =
+            insn.checked_sub(instance.start).and_then(|at| instance.frames[frame].get(at as usize))
+        else {
+            return true;
+        };
         masks.live_before & (1 << spi) != 0
     }
 
@@ -107,7 +111,9 @@ impl Liveness {
     fn refresh(&mut self, insns: &[Insn]) {
         while self.any_dirty {
             let dirty = (0..self.instances.len()).filter(|i| self.instances[*i].dirty);
-            let Some(deepest) = dirty.max_by_key(|i| self.instances[*i].frames.len()) else { break };
+            let Some(deepest) = dirty.max_by_key(|i| self.instances[*i].frames.len()) else {
+                break;
+            };
             self.update_instance(deepest, insns);
         }
         self.any_dirty = false;
@@ -122,7 +128,8 @@ impl Liveness {
             for frame in instance.frames.iter_mut() {
                 for &i in &instance.order {
                     let slot = (i - instance.start) as usize;
-                    let after = successors(insns, i).fold(0, |all, s| all | frame[(s - instance.start) as usize].live_before);
+                    let after = successors(insns, i)
+                        .fold(0, |all, s| all | frame[(s - instance.start) as usize].live_before);
                     let masks = &mut frame[slot];
                     let before = (after & !masks.must_write) | masks.may_read;
                     changed |= before != masks.live_before;
@@ -169,7 +176,12 @@ impl Verifier<'_> {
         }
         let subprog = &self.subprogs[self.cur.frames[depth].subprogno as usize];
         let (start, len) = (subprog.start, (subprog.end - subprog.start) as usize);
-        let order = self.postorder.iter().copied().filter(|i| (subprog.start..subprog.end).contains(i)).collect();
+        let order = self
+            .postorder
+            .iter()
+            .copied()
+            .filter(|i| (subprog.start..subprog.end).contains(i))
+            .collect();
         let outer = outer.map(|o| (o, self.cur.frames[depth].callsite));
         let frames = vec![vec![Masks::default(); len]; depth + 1];
         let at = self.liveness.instances.len();
@@ -196,11 +208,14 @@ impl Verifier<'_> {
         self.liveness.refresh(self.insns);
         let st = &self.explorer.arena[id];
         let depth = st.frames.len();
-        let instances: Vec<Option<usize>> = (0..depth).map(|d| self.liveness.by_key.get(&key_of(st, d)).copied()).collect();
+        let instances: Vec<Option<usize>> =
+            (0..depth).map(|d| self.liveness.by_key.get(&key_of(st, d)).copied()).collect();
         let mut plan = Vec::with_capacity(depth);
         for frame in 0..depth {
             let live_regs = self.aux[st.frame_insn_idx(frame) as usize].live_regs;
-            let dead = (0..st.frames[frame].stack.len()).filter(|spi| !self.is_slot_live(st, &instances, frame, *spi)).fold(0u64, |m, spi| m | 1 << spi);
+            let dead = (0..st.frames[frame].stack.len())
+                .filter(|spi| !self.is_slot_live(st, &instances, frame, *spi))
+                .fold(0u64, |m, spi| m | 1 << spi);
             plan.push((live_regs, dead));
         }
         let st = &mut self.explorer.arena[id];
@@ -216,13 +231,23 @@ impl Verifier<'_> {
         }
     }
 
-    fn is_slot_live(&self, st: &VerifierState, instances: &[Option<usize>], frame: usize, spi: usize) -> bool {
+    fn is_slot_live(
+        &self,
+        st: &VerifierState,
+        instances: &[Option<usize>],
+        frame: usize,
+        spi: usize,
+    ) -> bool {
         let last = st.frames.len() - 1;
         (frame..=last).any(|depth| {
             let Some(instance) = instances[depth] else { return true };
             let insn = st.frame_insn_idx(depth);
             // A callback's caller may run the callback again, a function's caller goes on after it.
-            let insn = if depth < last && !self.aux[insn as usize].calls_callback { insn + 1 } else { insn };
+            let insn = if depth < last && !self.aux[insn as usize].calls_callback {
+                insn + 1
+            } else {
+                insn
+            };
             self.liveness.is_live(instance, insn, frame, spi)
         })
     }

@@ -54,12 +54,19 @@ fn has_special(btf: &Btf, id: u32, depth: u32) -> bool {
     }
     match btf.type_by_id(id) {
         Some(Type::Struct(s) | Type::Union(s)) => {
-            SPECIAL.contains(&btf.name(s.name_off)) || s.members().any(|m| has_special(btf, m.ty, depth + 1))
+            SPECIAL.contains(&btf.name(s.name_off))
+                || s.members().any(|m| has_special(btf, m.ty, depth + 1))
         }
         Some(Type::Array(a)) => has_special(btf, a.elem, depth + 1),
         Some(Type::DataSec(sec)) => sec.vars().any(|v| has_special(btf, v.ty, depth + 1)),
         Some(Type::Var(v)) => has_special(btf, v.ty, depth + 1),
-        Some(Type::Typedef(r) | Type::Const(r) | Type::Volatile(r) | Type::Restrict(r) | Type::TypeTag(r)) => has_special(btf, r.ty, depth + 1),
+        Some(
+            Type::Typedef(r)
+            | Type::Const(r)
+            | Type::Volatile(r)
+            | Type::Restrict(r)
+            | Type::TypeTag(r),
+        ) => has_special(btf, r.ty, depth + 1),
         Some(Type::Ptr(r)) => is_kptr(btf, r.ty),
         _ => false,
     }
@@ -69,7 +76,14 @@ fn has_special(btf: &Btf, id: u32, depth: u32) -> bool {
 fn is_kptr(btf: &Btf, mut id: u32) -> bool {
     for _ in 0..MAX_NESTING {
         id = match btf.type_by_id(id) {
-            Some(Type::TypeTag(r)) if matches!(btf.name(r.name_off), "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr") => return true,
+            Some(Type::TypeTag(r))
+                if matches!(
+                    btf.name(r.name_off),
+                    "kptr" | "kptr_untrusted" | "percpu_kptr" | "uptr"
+                ) =>
+            {
+                return true;
+            }
             Some(Type::TypeTag(r) | Type::Const(r) | Type::Volatile(r) | Type::Restrict(r)) => r.ty,
             _ => return false,
         };
@@ -83,7 +97,8 @@ impl Verifier<'_> {
         let mut i = 0;
         while i < self.insns.len() {
             let insn = self.insns[i];
-            let named = insn.is_lddw() && matches!(insn.src, op::PSEUDO_MAP_IDX | op::PSEUDO_MAP_IDX_VALUE);
+            let named =
+                insn.is_lddw() && matches!(insn.src, op::PSEUDO_MAP_IDX | op::PSEUDO_MAP_IDX_VALUE);
             if let (true, Some(map)) = (named, self.input.maps.get(insn.imm as u32 as usize)) {
                 self.check_map(map).map_err(|e| e.at(i as u32))?;
                 if let Some(inner) = &map.inner {
@@ -96,7 +111,9 @@ impl Verifier<'_> {
     }
 
     fn check_map(&self, map: &MapDef) -> Res<()> {
-        if matches!(map.map_type, M::ARENA | M::STRUCT_OPS | M::INSN_ARRAY) || !self.cat.has_map_type(map.map_type) {
+        if matches!(map.map_type, M::ARENA | M::STRUCT_OPS | M::INSN_ARRAY)
+            || !self.cat.has_map_type(map.map_type)
+        {
             return Err(Reject::unsupported(alloc::format!("maps of type {}", map.map_type)));
         }
         let nested = matches!(map.map_type, M::ARRAY_OF_MAPS | M::HASH_OF_MAPS);
@@ -105,7 +122,9 @@ impl Verifier<'_> {
         }
         if let Some(btf) = self.input.btf {
             if map.btf_value_type_id != 0 && has_special(btf, map.btf_value_type_id, 0) {
-                return Err(Reject::unsupported("map values with locks, timers, lists, trees or kernel pointers"));
+                return Err(Reject::unsupported(
+                    "map values with locks, timers, lists, trees or kernel pointers",
+                ));
             }
         }
         if self.input.sleepable && !SLEEPABLE.contains(&map.map_type) {

@@ -70,7 +70,12 @@ impl Verifier<'_> {
             Some(visit) if visit.entry == Some(id) => visit.entry = None,
             _ => return Ok(()),
         }
-        let backedges = self.explorer.sccs.get_mut(&key).map(|v| core::mem::take(&mut v.backedges)).unwrap_or_default();
+        let backedges = self
+            .explorer
+            .sccs
+            .get_mut(&key)
+            .map(|v| core::mem::take(&mut v.backedges))
+            .unwrap_or_default();
         self.propagate_backedges(&backedges)
     }
 
@@ -79,7 +84,10 @@ impl Verifier<'_> {
         for round in 0.. {
             if round > MAX_BACKEDGE_ITERS {
                 for backedge in backedges {
-                    backtrack::mark_all_scalars_precise(&mut self.explorer.arena, backedge.state.parent);
+                    backtrack::mark_all_scalars_precise(
+                        &mut self.explorer.arena,
+                        backedge.state.parent,
+                    );
                 }
                 break;
             }
@@ -92,7 +100,12 @@ impl Verifier<'_> {
                     calls_callback: &|insn| aux[insn as usize].calls_callback,
                     is_global: &|start| subprogs.iter().any(|s| s.start == start && s.is_global),
                 };
-                changed |= backtrack::mark_chain_precision(&shape, &mut self.explorer.arena, &backedge.state, bt)?;
+                changed |= backtrack::mark_chain_precision(
+                    &shape,
+                    &mut self.explorer.arena,
+                    &backedge.state,
+                    bt,
+                )?;
             }
             if !changed {
                 break;

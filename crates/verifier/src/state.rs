@@ -90,7 +90,8 @@ pub(crate) struct FuncState {
 impl FuncState {
     pub fn new(callsite: u32, frameno: u32, subprogno: u32) -> FuncState {
         let mut regs = [RegState::not_init(); 11];
-        regs[FP] = RegState { aux: frameno, ..RegState::pointer(RegType::PtrToStack, RegFlags::NONE) };
+        regs[FP] =
+            RegState { aux: frameno, ..RegState::pointer(RegType::PtrToStack, RegFlags::NONE) };
         FuncState {
             regs,
             stack: Vec::new(),

@@ -128,7 +128,11 @@ impl Verifier<'_> {
                     if add {
                         list[at].misses += 1;
                     }
-                    let n = if aux.force_checkpoint && self.explorer.arena[id].branches > 0 { 64 } else { 3 };
+                    let n = if aux.force_checkpoint && self.explorer.arena[id].branches > 0 {
+                        64
+                    } else {
+                        3
+                    };
                     if list[at].misses > list[at].hits * n + n {
                         list.remove(at);
                         self.explorer.in_lists -= 1;
@@ -158,7 +162,13 @@ impl Verifier<'_> {
     fn states_equal(&mut self, id: StateId, exact: Exact) -> bool {
         self.idmap.reset(self.id_gen);
         let aux = &self.aux;
-        states_equal(&self.explorer.arena[id], &self.cur, &mut self.idmap, |insn| aux[insn as usize].live_regs, exact)
+        states_equal(
+            &self.explorer.arena[id],
+            &self.cur,
+            &mut self.idmap,
+            |insn| aux[insn as usize].live_regs,
+            exact,
+        )
     }
 
     fn compare_checkpoint(&mut self, id: StateId, force: bool, add: bool) -> Res<Found> {
@@ -173,7 +183,9 @@ impl Verifier<'_> {
         }
         // The checkpoint is on the current path: a loop.
         if aux.is_may_goto {
-            if self.explorer.arena[id].may_goto_depth != self.cur.may_goto_depth && self.states_equal(id, Exact::RangeWithin) {
+            if self.explorer.arena[id].may_goto_depth != self.cur.may_goto_depth
+                && self.states_equal(id, Exact::RangeWithin)
+            {
                 return Ok(Found::Hit { incomplete: true });
             }
         } else if aux.calls_callback {
@@ -191,7 +203,9 @@ impl Verifier<'_> {
 
     fn is_infinite_loop(&mut self, id: StateId) -> bool {
         let old = &self.explorer.arena[id];
-        if old.may_goto_depth != self.cur.may_goto_depth || old.callback_unroll_depth != self.cur.callback_unroll_depth {
+        if old.may_goto_depth != self.cur.may_goto_depth
+            || old.callback_unroll_depth != self.cur.callback_unroll_depth
+        {
             return false;
         }
         self.states_equal(id, Exact::Exact)
@@ -279,7 +293,12 @@ impl Verifier<'_> {
             .map(|e| e.id)
             .filter(|id| {
                 let st = &self.explorer.arena[*id];
-                let same_path = st.frames.len() == self.cur.frames.len() && st.frames.iter().zip(&self.cur.frames).all(|(a, b)| a.callsite == b.callsite);
+                let same_path = st.frames.len() == self.cur.frames.len()
+                    && st
+                        .frames
+                        .iter()
+                        .zip(&self.cur.frames)
+                        .all(|(a, b)| a.callsite == b.callsite);
                 st.branches == 0 && !st.cleaned && same_path
             })
             .collect();

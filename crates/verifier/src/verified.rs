@@ -92,7 +92,8 @@ impl VerifiedProg {
     #[cfg(feature = "unchecked-for-tests")]
     #[doc(hidden)]
     pub fn new_unchecked_for_tests(prog_type: ProgType, insns: Vec<Insn>) -> VerifiedProg {
-        let target = |i: usize, imm: i32| u32::try_from(i as i64 + 1 + i64::from(imm)).unwrap_or(u32::MAX);
+        let target =
+            |i: usize, imm: i32| u32::try_from(i as i64 + 1 + i64::from(imm)).unwrap_or(u32::MAX);
         let mut starts = BTreeSet::from([0]);
         let mut callbacks = BTreeSet::new();
         for (i, insn) in insns.iter().enumerate() {

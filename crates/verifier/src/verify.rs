@@ -40,7 +40,10 @@ fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
         return Err(Reject::unsupported(alloc::format!("programs of type {prog_type}")));
     };
     if !info.takes_attach_type(input.expected_attach_type) {
-        return Err(Reject::inval(Kind::NoAttachType { prog_type, attach_type: input.expected_attach_type }));
+        return Err(Reject::inval(Kind::NoAttachType {
+            prog_type,
+            attach_type: input.expected_attach_type,
+        }));
     }
     if input.sleepable && info.sleepable_since.is_none_or(|since| since > env.release()) {
         return Err(Reject::inval(Kind::CannotSleep { prog_type }));
@@ -69,7 +72,8 @@ impl Verifier<'_> {
     fn do_check_subprogs(&mut self) -> Res<()> {
         let mut done = alloc::vec![false; self.subprogs.len()];
         loop {
-            let next = (1..self.subprogs.len()).find(|i| self.subprogs[*i].is_global && self.subprogs[*i].called && !done[*i]);
+            let next = (1..self.subprogs.len())
+                .find(|i| self.subprogs[*i].is_global && self.subprogs[*i].called && !done[*i]);
             let Some(next) = next else { return Ok(()) };
             done[next] = true;
             self.do_check_common(next)?;
@@ -111,7 +115,8 @@ impl Verifier<'_> {
     }
 
     fn into_rejection(self, reject: Box<Reject>) -> Rejection {
-        let insn_idx = reject.insn_idx.unwrap_or(self.insn_idx.min(self.insns.len().saturating_sub(1) as u32));
+        let insn_idx =
+            reject.insn_idx.unwrap_or(self.insn_idx.min(self.insns.len().saturating_sub(1) as u32));
         let log = self.log.finish(&reject.kind.to_string(), self.insn_processed);
         Rejection { errno: reject.errno, kind: reject.kind, insn_idx, path: self.path, log }
     }

@@ -33,7 +33,10 @@ impl Verifier<'_> {
             };
             self.insn_processed += 1;
             if self.insn_processed > u64::from(self.cat.limits.complexity_limit_insns) {
-                return Err(Reject::new(errno::E2BIG, Kind::TooLarge { processed: self.insn_processed }));
+                return Err(Reject::new(
+                    errno::E2BIG,
+                    Kind::TooLarge { processed: self.insn_processed },
+                ));
             }
             self.cur.last_insn_idx = prev;
             self.cur.insn_idx = at;
@@ -103,14 +106,19 @@ impl Verifier<'_> {
                 if insn.is_src_reg() || insn.off != 0 || !src_ok || insn.dst != 0 || is_32 {
                     return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_CALL" }));
                 }
-                if insn.is_pseudo_call() { self.check_func_call(insn) } else { self.check_helper_call(insn) }
+                if insn.is_pseudo_call() {
+                    self.check_func_call(insn)
+                } else {
+                    self.check_helper_call(insn)
+                }
             }
             op::JA => {
                 let (far, near) = if is_32 { (insn.off == 0, true) } else { (true, insn.imm == 0) };
                 if insn.is_src_reg() || insn.src != 0 || insn.dst != 0 || !far || !near {
                     return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JA" }));
                 }
-                self.insn_idx = (i64::from(self.insn_idx) + crate::cfg::jmp_offset(insn) + 1) as u32;
+                self.insn_idx =
+                    (i64::from(self.insn_idx) + crate::cfg::jmp_offset(insn) + 1) as u32;
                 Ok(Flow::Jumped)
             }
             op::EXIT => {

@@ -10,7 +10,8 @@ use stylet_verifier::verify;
 
 fn check(path: &std::path::Path) -> Result<(), Failed> {
     let case = Case::load(path)?;
-    let btf = case.btf.as_ref().map(|raw| Btf::parse(raw)).transpose().map_err(|e| e.to_string())?;
+    let btf =
+        case.btf.as_ref().map(|raw| Btf::parse(raw)).transpose().map_err(|e| e.to_string())?;
     let mut input = case.input(btf.as_ref());
     input.log_level = 2;
     let env = Env::kernel(Release::V6_18);
@@ -33,6 +34,9 @@ fn check(path: &std::path::Path) -> Result<(), Failed> {
 
 fn main() {
     let args = Arguments::from_args();
-    let trials = common::all().into_iter().map(|(name, path)| Trial::test(name, move || check(&path))).collect();
+    let trials = common::all()
+        .into_iter()
+        .map(|(name, path)| Trial::test(name, move || check(&path)))
+        .collect();
     libtest_mimic::run(&args, trials).exit();
 }

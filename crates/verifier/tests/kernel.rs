@@ -45,7 +45,11 @@ impl Drop for Fd {
 fn bpf(cmd: i64, attr: &Attr) -> Result<Fd, i32> {
     // SAFETY: the attribute is 160 bytes and the buffers it names outlive the call.
     let ret = unsafe { libc::syscall(libc::SYS_bpf, cmd, attr.0.as_ptr(), attr.0.len()) };
-    if ret < 0 { Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)) } else { Ok(Fd(ret as i32)) }
+    if ret < 0 {
+        Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+    } else {
+        Ok(Fd(ret as i32))
+    }
 }
 
 fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
@@ -61,9 +65,14 @@ fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
         let fd = bpf(MAP_CREATE, &attr).map_err(|e| format!("map {}: errno {e}", map.name))?;
         if let Some(bytes) = &map.frozen {
             let key = 0u32;
-            let attr = Attr::new().u32(0, fd.0 as u32).ptr(8, &raw const key).ptr(16, bytes.as_ptr());
-            bpf(MAP_UPDATE_ELEM, &attr).map(std::mem::forget).map_err(|e| format!("update {}: errno {e}", map.name))?;
-            bpf(MAP_FREEZE, &Attr::new().u32(0, fd.0 as u32)).map(std::mem::forget).map_err(|e| format!("freeze: errno {e}"))?;
+            let attr =
+                Attr::new().u32(0, fd.0 as u32).ptr(8, &raw const key).ptr(16, bytes.as_ptr());
+            bpf(MAP_UPDATE_ELEM, &attr)
+                .map(std::mem::forget)
+                .map_err(|e| format!("update {}: errno {e}", map.name))?;
+            bpf(MAP_FREEZE, &Attr::new().u32(0, fd.0 as u32))
+                .map(std::mem::forget)
+                .map_err(|e| format!("freeze: errno {e}"))?;
         }
         fds.push(fd);
     }
@@ -97,7 +106,11 @@ fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
     };
     let funcs: Vec<u32> = case.funcs.iter().flat_map(|f| [f.insn_idx, f.type_id]).collect();
     if let Some(btf) = &btf {
-        attr = attr.u32(72, btf.0 as u32).u32(76, 8).ptr(80, funcs.as_ptr()).u32(88, case.funcs.len() as u32);
+        attr = attr
+            .u32(72, btf.0 as u32)
+            .u32(76, 8)
+            .ptr(80, funcs.as_ptr())
+            .u32(88, case.funcs.len() as u32);
     }
     let verdict = bpf(PROG_LOAD, &attr).map(drop);
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
@@ -127,7 +140,9 @@ fn is_chatter(line: &str) -> bool {
         || line.starts_with(" R")
         || line.starts_with(" frame")
         || line.starts_with("R1=")
-        || line.split_once(": ").is_some_and(|(n, rest)| n.parse::<u32>().is_ok() && !rest.is_empty())
+        || line
+            .split_once(": ")
+            .is_some_and(|(n, rest)| n.parse::<u32>().is_ok() && !rest.is_empty())
 }
 
 /// The message at the end of a log and the slot to blame.
@@ -138,7 +153,10 @@ fn message(log: &str) -> (String, Option<u32>) {
         if let Some(at) = insn_line(line) {
             insn = Some(at);
             lines.clear();
-        } else if line.starts_with("processed ") || line.starts_with("verification time") || line.starts_with("stack depth") {
+        } else if line.starts_with("processed ")
+            || line.starts_with("verification time")
+            || line.starts_with("stack depth")
+        {
             continue;
         } else if is_chatter(line) {
             lines.clear();
@@ -177,7 +195,8 @@ fn obstacle() -> Option<String> {
         Err(e) => return Some(format!("bpf(2) gives errno {e}")),
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    (!release.starts_with("6.18.")).then(|| format!("the expectations are of Linux 6.18, this is {}", release.trim()))
+    (!release.starts_with("6.18."))
+        .then(|| format!("the expectations are of Linux 6.18, this is {}", release.trim()))
 }
 
 fn main() {
@@ -187,6 +206,9 @@ fn main() {
         return;
     }
     let bless = std::env::var_os("STYLET_BLESS_KERNEL").is_some();
-    let trials = common::all().into_iter().map(|(name, path)| Trial::test(name, move || check(&path, bless))).collect();
+    let trials = common::all()
+        .into_iter()
+        .map(|(name, path)| Trial::test(name, move || check(&path, bless)))
+        .collect();
     libtest_mimic::run(&args, trials).exit();
 }

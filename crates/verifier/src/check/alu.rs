@@ -75,7 +75,11 @@ impl Verifier<'_> {
         let reg = self.reg_mut(insn.dst.into());
         if insn.op() == op::NEG && reg.is_scalar() {
             let zero = Bounds::known(0);
-            reg.bounds = if is_64 { reg.bounds.alu64(AluOp::Neg, &zero) } else { reg.bounds.alu32(AluOp::Neg, &zero) };
+            reg.bounds = if is_64 {
+                reg.bounds.alu64(AluOp::Neg, &zero)
+            } else {
+                reg.bounds.alu32(AluOp::Neg, &zero)
+            };
             reg.id = 0;
             reg.off = 0;
         } else {
@@ -90,7 +94,11 @@ impl Verifier<'_> {
             if is_64 && insn.off == 1 {
                 return Err(Reject::unsupported("addr_space_cast"));
             }
-            let off_ok = if is_64 { matches!(insn.off, 0 | 8 | 16 | 32) } else { matches!(insn.off, 0 | 8 | 16) };
+            let off_ok = if is_64 {
+                matches!(insn.off, 0 | 8 | 16 | 32)
+            } else {
+                matches!(insn.off, 0 | 8 | 16)
+            };
             if !off_ok || insn.imm != 0 {
                 return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_MOV" }));
             }
@@ -124,7 +132,11 @@ impl Verifier<'_> {
             return;
         }
         // The copy keeps the id only if the value is surely the same.
-        let same = if insn.off == 0 { reg_width(&src) <= 32 } else { src.bounds.umax < 1 << (insn.off - 1) };
+        let same = if insn.off == 0 {
+            reg_width(&src) <= 32
+        } else {
+            src.bounds.umax < 1 << (insn.off - 1)
+        };
         if same {
             self.assign_scalar_id_before_mov(insn.src.into());
         }
@@ -197,7 +209,10 @@ impl Verifier<'_> {
             if !self.reg(src).is_scalar() {
                 if dst_is_ptr {
                     if insn.op() != op::SUB {
-                        return Err(Reject::acces(Kind::PointerOpPointer { reg: insn.dst, op: alu_symbol(insn.op()) }));
+                        return Err(Reject::acces(Kind::PointerOpPointer {
+                            reg: insn.dst,
+                            op: alu_symbol(insn.op()),
+                        }));
                     }
                     *self.reg_mut(dst) = RegState::unknown();
                     return Ok(());
@@ -226,7 +241,11 @@ impl Verifier<'_> {
         let is_64 = insn.class() == op::ALU64;
         let reg = self.reg_mut(insn.dst.into());
         let in_range = !matches!(alu_op, AluOp::Div | AluOp::Mod);
-        let result = if is_64 { reg.bounds.alu64(alu_op, &operand.bounds) } else { reg.bounds.alu32(alu_op, &operand.bounds) };
+        let result = if is_64 {
+            reg.bounds.alu64(alu_op, &operand.bounds)
+        } else {
+            reg.bounds.alu32(alu_op, &operand.bounds)
+        };
         if !in_range {
             *reg = RegState::scalar(result);
             if !is_64 {

@@ -31,7 +31,11 @@ impl Verifier<'_> {
     fn check_atomic_ptr(&self, regno: u8, verb: &'static str) -> Res<()> {
         let reg = self.reg(regno.into());
         if reg.ty == RegType::PtrToCtx {
-            return Err(Reject::acces(Kind::AtomicOnPointer { verb, reg: regno, ty: reg.type_name() }));
+            return Err(Reject::acces(Kind::AtomicOnPointer {
+                verb,
+                reg: regno,
+                ty: reg.type_name(),
+            }));
         }
         Ok(())
     }

@@ -12,7 +12,11 @@ use crate::rejection::{PathStep, Reject, Res};
 use crate::state::{FuncState, MAX_CALL_FRAMES, VerifierState};
 
 /// Adds the frame of a function (`setup_func_entry`, the part that callbacks share).
-pub(crate) fn push_frame(st: &mut VerifierState, subprog: usize, callsite: u32) -> Res<&mut FuncState> {
+pub(crate) fn push_frame(
+    st: &mut VerifierState,
+    subprog: usize,
+    callsite: u32,
+) -> Res<&mut FuncState> {
     let depth = st.frames.len();
     if depth >= MAX_CALL_FRAMES {
         return Err(Reject::new(errno::E2BIG, Kind::CallStackTooDeep { frames: depth as u32 + 1 }));
@@ -32,7 +36,9 @@ impl Verifier<'_> {
     pub(crate) fn check_func_call(&mut self, insn: Insn) -> Step {
         let at = self.insn_idx;
         let target = at.wrapping_add(insn.imm as u32).wrapping_add(1);
-        let Some(subprog) = self.find_subprog(target) else { return Err(Reject::bug("call of no function")) };
+        let Some(subprog) = self.find_subprog(target) else {
+            return Err(Reject::bug("call of no function"));
+        };
         if self.subprogs[subprog].is_global {
             self.check_global_call(subprog)?;
             return Ok(Flow::Next);

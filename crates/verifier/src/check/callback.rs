@@ -15,7 +15,12 @@ use crate::state::{CallbackKind, FuncState, StateId, VerifierState};
 fn has_for_each(map: MapType) -> bool {
     matches!(
         map,
-        MapType::HASH | MapType::ARRAY | MapType::PERCPU_HASH | MapType::PERCPU_ARRAY | MapType::LRU_HASH | MapType::LRU_PERCPU_HASH
+        MapType::HASH
+            | MapType::ARRAY
+            | MapType::PERCPU_HASH
+            | MapType::PERCPU_ARRAY
+            | MapType::LRU_HASH
+            | MapType::LRU_PERCPU_HASH
     )
 }
 
@@ -36,12 +41,18 @@ impl Verifier<'_> {
 
     /// `bpf_for_each_map_elem`.
     pub(crate) fn check_for_each_map_elem(&mut self, meta: &CallMeta) -> Res<()> {
-        let Some(map) = meta.map else { return Err(Reject::bug("for_each_map_elem without a map")) };
+        let Some(map) = meta.map else {
+            return Err(Reject::bug("for_each_map_elem without a map"));
+        };
         if !has_for_each(self.maps[map as usize].map_type) {
             return Err(Reject::inval(Kind::NoCallbackForMap));
         }
         let (ctx, caller_r1) = (*self.reg(3), *self.reg(1));
-        let of_map = |ty| RegState { map, map_uid: caller_r1.map_uid, ..RegState::pointer(ty, RegFlags::NONE) };
+        let of_map = |ty| RegState {
+            map,
+            map_uid: caller_r1.map_uid,
+            ..RegState::pointer(ty, RegFlags::NONE)
+        };
         self.push_callback(meta, CallbackKind::ForEachMapElem, |callee| {
             callee.regs[1] = of_map(RegType::ConstPtrToMap);
             callee.regs[2] = of_map(RegType::PtrToMapKey);
@@ -51,8 +62,15 @@ impl Verifier<'_> {
     }
 
     /// Puts aside a path that runs the callback once and comes back to the helper call.
-    fn push_callback(&mut self, meta: &CallMeta, kind: CallbackKind, args: impl FnOnce(&mut FuncState)) -> Res<()> {
-        let Some(subprog) = meta.subprog else { return Err(Reject::bug("callback helper without a callback")) };
+    fn push_callback(
+        &mut self,
+        meta: &CallMeta,
+        kind: CallbackKind,
+        args: impl FnOnce(&mut FuncState),
+    ) -> Res<()> {
+        let Some(subprog) = meta.subprog else {
+            return Err(Reject::bug("callback helper without a callback"));
+        };
         let at = self.insn_idx;
         let start = self.subprogs[subprog].start;
         self.subprogs[subprog].is_cb = true;
@@ -78,7 +96,8 @@ impl Verifier<'_> {
         let mut at = self.explorer.arena[nearest].parent;
         while let Some(id) = at {
             let st = &self.explorer.arena[id];
-            let same_calls = st.frames.len() == self.cur.frames.len() && st.frames.iter().zip(&self.cur.frames).all(|(a, b)| a.callsite == b.callsite);
+            let same_calls = st.frames.len() == self.cur.frames.len()
+                && st.frames.iter().zip(&self.cur.frames).all(|(a, b)| a.callsite == b.callsite);
             if st.insn_idx == insn_idx && same_calls {
                 return Some(id);
             }

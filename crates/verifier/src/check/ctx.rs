@@ -16,13 +16,24 @@ impl Verifier<'_> {
     /// A pointer that must not have moved (`__check_ptr_off_reg`).
     pub(crate) fn check_ptr_off_reg(&self, reg: &RegState, regno: u8, fixed_ok: bool) -> Res<()> {
         if reg.off < 0 {
-            return Err(Reject::acces(Kind::NegativeOffsetPointer { ty: reg.type_name(), reg: regno, off: reg.off }));
+            return Err(Reject::acces(Kind::NegativeOffsetPointer {
+                ty: reg.type_name(),
+                reg: regno,
+                off: reg.off,
+            }));
         }
         if !fixed_ok && reg.off != 0 {
-            return Err(Reject::acces(Kind::ModifiedPointer { ty: reg.type_name(), reg: regno, off: reg.off }));
+            return Err(Reject::acces(Kind::ModifiedPointer {
+                ty: reg.type_name(),
+                reg: regno,
+                off: reg.off,
+            }));
         }
         if reg.bounds.const_value() != Some(0) {
-            return Err(Reject::acces(Kind::VariableAccess { ty: reg.type_name(), var_off: reg.bounds.var_off }));
+            return Err(Reject::acces(Kind::VariableAccess {
+                ty: reg.type_name(),
+                var_off: reg.bounds.var_off,
+            }));
         }
         Ok(())
     }

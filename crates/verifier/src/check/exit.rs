@@ -11,7 +11,11 @@ fn within(reg: &RegState, (min, max): (i32, i32)) -> bool {
     reg.bounds.smin >= i64::from(min) && reg.bounds.smax <= i64::from(max)
 }
 
-fn bad_scalar(context: &'static str, reg: &RegState, (min, max): (i32, i32)) -> alloc::boxed::Box<Reject> {
+fn bad_scalar(
+    context: &'static str,
+    reg: &RegState,
+    (min, max): (i32, i32),
+) -> alloc::boxed::Box<Reject> {
     let b = reg.bounds;
     Reject::inval(Kind::ReturnValue {
         context,
@@ -40,7 +44,9 @@ impl Verifier<'_> {
             return Ok(());
         }
         match self.cur.refs.first() {
-            Some(r) => Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx })),
+            Some(r) => {
+                Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx }))
+            }
             None => Ok(()),
         }
     }
@@ -48,7 +54,8 @@ impl Verifier<'_> {
     /// Return to the calling frame.
     fn prepare_func_exit(&mut self) -> Step {
         let callee = self.cur.cur();
-        let (callsite, in_callback, range) = (callee.callsite, callee.in_callback(), callee.callback_ret);
+        let (callsite, in_callback, range) =
+            (callee.callsite, callee.in_callback(), callee.callback_ret);
         let r0 = callee.regs[0];
         if r0.ty == RegType::PtrToStack {
             return Err(Reject::inval(Kind::ReturnStackPointer));
@@ -90,9 +97,14 @@ impl Verifier<'_> {
             return Ok(());
         }
         let info = self.cat.prog_info(self.input.prog_type);
-        let Some(range) = info.and_then(|i| i.return_range(self.input.expected_attach_type)) else { return Ok(()) };
+        let Some(range) = info.and_then(|i| i.return_range(self.input.expected_attach_type)) else {
+            return Ok(());
+        };
         if !r0.is_scalar() {
-            return Err(Reject::inval(Kind::ReturnNotKnown { context: "At program exit", ty: r0.type_name() }));
+            return Err(Reject::inval(Kind::ReturnNotKnown {
+                context: "At program exit",
+                ty: r0.type_name(),
+            }));
         }
         self.mark_reg_precise(0)?;
         if !within(&r0, range) {

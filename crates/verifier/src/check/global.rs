@@ -48,7 +48,9 @@ impl Verifier<'_> {
 
     fn global_proto(&self, subprog: usize) -> Res<GlobalProto> {
         let unknown = || Reject::unsupported("global functions with this prototype");
-        let (Some(btf), Some(info)) = (self.input.btf, self.subprog_info(subprog)) else { return Err(unknown()) };
+        let (Some(btf), Some(info)) = (self.input.btf, self.subprog_info(subprog)) else {
+            return Err(unknown());
+        };
         let Some(Type::Func(func)) = btf.type_by_id(info.type_id) else { return Err(unknown()) };
         let Some(Type::FuncProto(proto)) = btf.type_by_id(func.ty) else { return Err(unknown()) };
         if global_arg(btf, proto.ret) != Some(GlobalArg::Scalar) {
@@ -61,12 +63,17 @@ impl Verifier<'_> {
 
     /// A call of a global function: its arguments fit, its result is any number.
     pub(crate) fn check_global_call(&mut self, subprog: usize) -> Res<()> {
-        let Some(proto) = self.subprogs[subprog].args.clone() else { return Err(Reject::bug("global function without prototype")) };
+        let Some(proto) = self.subprogs[subprog].args.clone() else {
+            return Err(Reject::bug("global function without prototype"));
+        };
         for (i, arg) in proto.args.iter().enumerate() {
             let regno = i as u8 + 1;
             match arg {
                 GlobalArg::Scalar if !self.reg(regno.into()).is_scalar() => {
-                    return Err(Reject::inval(Kind::InvalidGlobalArgs { func: subprog as u32, name: self.subprog_name(subprog).to_string() }));
+                    return Err(Reject::inval(Kind::InvalidGlobalArgs {
+                        func: subprog as u32,
+                        name: self.subprog_name(subprog).to_string(),
+                    }));
                 }
                 GlobalArg::Scalar => {}
             }

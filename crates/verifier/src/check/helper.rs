@@ -68,7 +68,12 @@ fn is_unsupported(id: HelperId) -> bool {
 impl Verifier<'_> {
     /// Prototype of a helper for this program (`get_helper_proto`).
     pub(crate) fn helper_proto(&self, id: u32) -> Result<&'static FuncProto, HelperRefusal> {
-        self.cat.helper(id, self.input.prog_type, self.input.expected_attach_type, self.input.sleepable)
+        self.cat.helper(
+            id,
+            self.input.prog_type,
+            self.input.expected_attach_type,
+            self.input.sleepable,
+        )
     }
 
     /// A call of a helper.
@@ -101,7 +106,11 @@ impl Verifier<'_> {
         if let Some(map) = meta.map {
             let map_type = self.maps[map as usize].map_type;
             if !self.cat.map_fits_helper(map_type, id) {
-                return Err(Reject::inval(Kind::MapTypeForHelper { map_type: map_type.0, helper: proto.name, id }));
+                return Err(Reject::inval(Kind::MapTypeForHelper {
+                    map_type: map_type.0,
+                    helper: proto.name,
+                    id,
+                }));
             }
         }
         self.facts.helpers.insert(id);
@@ -121,7 +130,10 @@ impl Verifier<'_> {
         let Some(map) = meta.map else { return Ok(()) };
         let changes = matches!(
             HelperId(meta.id),
-            HelperId::MAP_UPDATE_ELEM | HelperId::MAP_DELETE_ELEM | HelperId::MAP_PUSH_ELEM | HelperId::MAP_POP_ELEM
+            HelperId::MAP_UPDATE_ELEM
+                | HelperId::MAP_DELETE_ELEM
+                | HelperId::MAP_PUSH_ELEM
+                | HelperId::MAP_POP_ELEM
         );
         if changes && self.maps[map as usize].map_flags & F_RDONLY_PROG != 0 {
             return Err(Reject::acces(Kind::WriteIntoMapForbidden));
@@ -154,7 +166,10 @@ impl Verifier<'_> {
     fn check_special(&mut self, id: u32, meta: &CallMeta) -> Res<()> {
         match HelperId(id) {
             HelperId::TAIL_CALL => match self.cur.refs.first() {
-                Some(r) => Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx })),
+                Some(r) => Err(Reject::inval(Kind::UnreleasedReference {
+                    id: r.id,
+                    alloc_insn: r.insn_idx,
+                })),
                 None => self.check_tail_call(),
             },
             HelperId::SNPRINTF => self.check_snprintf_call(),
@@ -218,7 +233,11 @@ impl Verifier<'_> {
         if meta.id == HelperId::MAP_LOOKUP_ELEM.0 && present {
             flags = flags.without(RegFlags::MAYBE_NULL);
         }
-        Ok(RegState { map, map_uid: meta.map_uid, ..RegState::pointer(RegType::PtrToMapValue, flags) })
+        Ok(RegState {
+            map,
+            map_uid: meta.map_uid,
+            ..RegState::pointer(RegType::PtrToMapValue, flags)
+        })
     }
 
     /// Ranges that some helpers promise (`do_refine_retval_range`).
@@ -260,5 +279,13 @@ fn refused(id: u32, refusal: HelperRefusal) -> alloc::boxed::Box<Reject> {
 
 /// Licences that may call GPL-only helpers (`license_is_gpl_compatible`).
 pub(crate) fn is_gpl_compatible(license: &str) -> bool {
-    matches!(license, "GPL" | "GPL v2" | "GPL and additional rights" | "Dual BSD/GPL" | "Dual MIT/GPL" | "Dual MPL/GPL")
+    matches!(
+        license,
+        "GPL"
+            | "GPL v2"
+            | "GPL and additional rights"
+            | "Dual BSD/GPL"
+            | "Dual MIT/GPL"
+            | "Dual MPL/GPL"
+    )
 }

@@ -36,10 +36,12 @@ static MEM: Expected = Expected {
 static SCALAR: Expected = Expected { types: &[ty(RegType::Scalar, PLAIN)], text: "scalar" };
 static CTX: Expected = Expected { types: &[ty(RegType::PtrToCtx, PLAIN)], text: "ctx" };
 static MAP: Expected = Expected { types: &[ty(RegType::ConstPtrToMap, PLAIN)], text: "map_ptr" };
-static RINGBUF: Expected = Expected { types: &[ty(RegType::PtrToMem, RegFlags::RINGBUF)], text: "ringbuf_mem" };
+static RINGBUF: Expected =
+    Expected { types: &[ty(RegType::PtrToMem, RegFlags::RINGBUF)], text: "ringbuf_mem" };
 static FUNC: Expected = Expected { types: &[ty(RegType::PtrToFunc, PLAIN)], text: "func" };
 static STACK: Expected = Expected { types: &[ty(RegType::PtrToStack, PLAIN)], text: "fp" };
-static CONST_STR: Expected = Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
+static CONST_STR: Expected =
+    Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
 
 /// Register types that an argument takes (`compatible_reg_types`).
 fn compatible(base: ArgBase) -> Res<&'static Expected> {
@@ -67,7 +69,12 @@ fn can_elide_nullness(map: MapType) -> bool {
 
 impl Verifier<'_> {
     /// Argument `n` of a call.
-    pub(crate) fn check_func_arg(&mut self, n: usize, proto: &FuncProto, meta: &mut CallMeta) -> Res<()> {
+    pub(crate) fn check_func_arg(
+        &mut self,
+        n: usize,
+        proto: &FuncProto,
+        meta: &mut CallMeta,
+    ) -> Res<()> {
         let arg = proto.args[n];
         let regno = n as u8 + 1;
         if arg.base == ArgBase::DontCare {
@@ -97,7 +104,11 @@ impl Verifier<'_> {
         }
         if reg.ref_obj_id != 0 {
             if meta.ref_obj_id != 0 {
-                return Err(Reject::acces(Kind::TwoReferences { reg: regno, id: reg.ref_obj_id, other: meta.ref_obj_id }));
+                return Err(Reject::acces(Kind::TwoReferences {
+                    reg: regno,
+                    id: reg.ref_obj_id,
+                    other: meta.ref_obj_id,
+                }));
             }
             meta.ref_obj_id = reg.ref_obj_id;
         }
@@ -105,7 +116,9 @@ impl Verifier<'_> {
     }
 
     fn resolve_map_arg_type(&self, arg: &mut ArgType, meta: &CallMeta) -> Res<()> {
-        let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" })) };
+        let Some(map) = meta.map else {
+            return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" }));
+        };
         match self.maps[map as usize].map_type {
             MapType::SOCKMAP | MapType::SOCKHASH => Err(Reject::unsupported("socket maps")),
             MapType::BLOOM_FILTER if meta.id == HelperId::MAP_PEEK_ELEM.0 => {
@@ -125,12 +138,24 @@ impl Verifier<'_> {
             return self.check_ptr_off_reg(reg, regno, false);
         }
         match reg.ty {
-            RegType::PtrToStack | RegType::PtrToMapKey | RegType::PtrToMapValue | RegType::PtrToMem | RegType::PtrToBuf | RegType::Scalar => Ok(()),
+            RegType::PtrToStack
+            | RegType::PtrToMapKey
+            | RegType::PtrToMapValue
+            | RegType::PtrToMem
+            | RegType::PtrToBuf
+            | RegType::Scalar => Ok(()),
             _ => self.check_ptr_off_reg(reg, regno, false),
         }
     }
 
-    fn check_arg_value(&mut self, regno: u8, reg: &RegState, arg: &ArgType, proto: &FuncProto, meta: &mut CallMeta) -> Res<()> {
+    fn check_arg_value(
+        &mut self,
+        regno: u8,
+        reg: &RegState,
+        arg: &ArgType,
+        proto: &FuncProto,
+        meta: &mut CallMeta,
+    ) -> Res<()> {
         let uninit = arg.flags.contains(ArgFlags::MEM_UNINIT);
         match arg.base {
             ArgBase::ConstMapPtr => (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid),
@@ -139,16 +164,30 @@ impl Verifier<'_> {
                 if reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
                     return Ok(());
                 }
-                let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" })) };
+                let Some(map) = meta.map else {
+                    return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" }));
+                };
                 let size = self.maps[map as usize].value_size;
                 meta.raw_mode = uninit;
-                return self.check_helper_mem_access(regno, size, dir_of(arg.flags), false, Some(meta));
+                return self.check_helper_mem_access(
+                    regno,
+                    size,
+                    dir_of(arg.flags),
+                    false,
+                    Some(meta),
+                );
             }
             ArgBase::PtrToFunc => meta.subprog = Some(reg.aux as usize),
             ArgBase::PtrToMem => {
                 meta.raw_mode = uninit;
                 if arg.flags.contains(ArgFlags::MEM_FIXED_SIZE) {
-                    self.check_helper_mem_access(regno, arg.size, dir_of(arg.flags), false, Some(meta))?;
+                    self.check_helper_mem_access(
+                        regno,
+                        arg.size,
+                        dir_of(arg.flags),
+                        false,
+                        Some(meta),
+                    )?;
                     if arg.flags.contains(ArgFlags::MEM_ALIGNED) {
                         self.check_arg_alignment(reg, regno, arg.size)?;
                     }
@@ -160,7 +199,9 @@ impl Verifier<'_> {
                 return self.check_mem_size_reg(regno, dir_of(before.flags), zero_ok, meta);
             }
             ArgBase::ConstAllocSizeOrZero => {
-                let Some(size) = reg.const_value() else { return Err(Reject::acces(Kind::NotKnownConstant { reg: regno })) };
+                let Some(size) = reg.const_value() else {
+                    return Err(Reject::acces(Kind::NotKnownConstant { reg: regno }));
+                };
                 meta.mem_size = size as u32;
                 return self.mark_reg_precise(regno.into());
             }
@@ -174,15 +215,26 @@ impl Verifier<'_> {
     fn check_arg_alignment(&self, reg: &RegState, regno: u8, size: u32) -> Res<()> {
         let at = reg.bounds.var_off.add(crate::tnum::Tnum::known(reg.off as i64 as u64));
         if reg.ty != RegType::PtrToMem && !at.is_aligned(size.into()) {
-            let access = Access { regno, off: 0, size, dir: Dir::Read, value: Value::None, strict: true, sign: false };
+            let access = Access {
+                regno,
+                off: 0,
+                size,
+                dir: Dir::Read,
+                value: Value::None,
+                strict: true,
+                sign: false,
+            };
             return super::mem::check_alignment(reg, &access);
         }
         Ok(())
     }
 
     fn check_map_key_arg(&mut self, regno: u8, meta: &mut CallMeta) -> Res<()> {
-        let Some(map) = meta.map else { return Err(Reject::acces(Kind::InvalidMapPtr { what: "key" })) };
-        let (key_size, map_type) = (self.maps[map as usize].key_size, self.maps[map as usize].map_type);
+        let Some(map) = meta.map else {
+            return Err(Reject::acces(Kind::InvalidMapPtr { what: "key" }));
+        };
+        let (key_size, map_type) =
+            (self.maps[map as usize].key_size, self.maps[map as usize].map_type);
         self.check_helper_mem_access(regno, key_size, Dir::Read, false, None)?;
         if can_elide_nullness(map_type) {
             meta.const_key = self.constant_map_key(regno, key_size)?;
@@ -193,14 +245,20 @@ impl Verifier<'_> {
     /// The key, when it is a constant on the stack (`get_constant_map_key`).
     fn constant_map_key(&mut self, regno: u8, key_size: u32) -> Res<Option<u64>> {
         let ptr = *self.reg(regno.into());
-        let Some(value) = ptr.bounds.const_value().filter(|_| ptr.ty == RegType::PtrToStack) else { return Ok(None) };
+        let Some(value) = ptr.bounds.const_value().filter(|_| ptr.ty == RegType::PtrToStack) else {
+            return Ok(None);
+        };
         let (spi, byte) = slot_of((value as i64).wrapping_add(ptr.off.into()));
         let slot = self.cur.frames[ptr.frameno()].stack[spi];
-        let run = |want: SlotType| slot.types[..=byte].iter().rev().take_while(|t| **t == want).count();
+        let run =
+            |want: SlotType| slot.types[..=byte].iter().rev().take_while(|t| **t == want).count();
         if run(SlotType::Zero) >= key_size as usize {
             return Ok(Some(0));
         }
-        if !slot.is_spilled_scalar() || run(SlotType::Spill) != key_size as usize || byte + 1 != REG_SIZE {
+        if !slot.is_spilled_scalar()
+            || run(SlotType::Spill) != key_size as usize
+            || byte + 1 != REG_SIZE
+        {
             return Ok(None);
         }
         let Some(key) = slot.spilled.const_value() else { return Ok(None) };
@@ -253,7 +311,11 @@ fn check_reg_type(reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
         flags = flags.without(RegFlags::MAYBE_NULL);
     }
     if !expected.types.contains(&TypeName::new(reg.ty, flags)) {
-        return Err(Reject::acces(Kind::ArgType { reg: regno, ty: reg.type_name(), expected: expected.text }));
+        return Err(Reject::acces(Kind::ArgType {
+            reg: regno,
+            ty: reg.type_name(),
+            expected: expected.text,
+        }));
     }
     if reg.ty == RegType::PtrToBtfId {
         return Err(Reject::unsupported("kernel objects as arguments"));

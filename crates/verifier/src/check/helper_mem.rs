@@ -18,13 +18,23 @@ const MAX_VAR_SIZ: u64 = 1 << 29;
 impl Verifier<'_> {
     /// `size` bytes behind `regno` may be read or written by a helper. `meta` is there when the
     /// helper may be given uninitialised stack.
-    pub(crate) fn check_helper_mem_access(&mut self, regno: u8, size: u32, dir: Dir, zero_ok: bool, meta: Option<&mut CallMeta>) -> Res<()> {
+    pub(crate) fn check_helper_mem_access(
+        &mut self,
+        regno: u8,
+        size: u32,
+        dir: Dir,
+        zero_ok: bool,
+        meta: Option<&mut CallMeta>,
+    ) -> Res<()> {
         let reg = *self.reg(regno.into());
         let plain = !reg.maybe_null();
         match reg.ty {
             RegType::PtrToMapKey if plain => {
                 if dir == Dir::Write {
-                    return Err(Reject::acces(Kind::CannotWriteInto { reg: regno, ty: reg.type_name() }));
+                    return Err(Reject::acces(Kind::CannotWriteInto {
+                        reg: regno,
+                        ty: reg.type_name(),
+                    }));
                 }
                 self.check_mem_region(regno, reg.off, size, self.map_of(&reg).key_size, false)
             }
@@ -34,12 +44,19 @@ impl Verifier<'_> {
             }
             RegType::PtrToMem if plain && !reg.flags.has(RegFlags::UNTRUSTED) => {
                 if reg.flags.has(RegFlags::RDONLY) && dir == Dir::Write {
-                    return Err(Reject::acces(Kind::CannotWriteInto { reg: regno, ty: reg.type_name() }));
+                    return Err(Reject::acces(Kind::CannotWriteInto {
+                        reg: regno,
+                        ty: reg.type_name(),
+                    }));
                 }
                 self.check_mem_region(regno, reg.off, size, reg.aux, zero_ok)
             }
-            RegType::PtrToStack if plain => self.check_stack_range_initialized(regno, reg.off, size, zero_ok, dir, meta),
-            RegType::PtrToCtx if plain && self.ctx_size_unknown() => self.check_ctx_as_mem(regno, size, dir, zero_ok),
+            RegType::PtrToStack if plain => {
+                self.check_stack_range_initialized(regno, reg.off, size, zero_ok, dir, meta)
+            }
+            RegType::PtrToCtx if plain && self.ctx_size_unknown() => {
+                self.check_ctx_as_mem(regno, size, dir, zero_ok)
+            }
             _ => {
                 if zero_ok && size == 0 && reg.is_null() {
                     return Ok(());
@@ -59,11 +76,27 @@ impl Verifier<'_> {
             return if zero_ok { Ok(()) } else { Err(Reject::acces(Kind::Silent)) };
         };
         self.facts.ctx_escapes = true;
-        self.check_mem_access(Access { regno, off: last as i32, size: 1, dir, value: Value::None, strict: false, sign: false })
+        self.check_mem_access(Access {
+            regno,
+            off: last as i32,
+            size: 1,
+            dir,
+            value: Value::None,
+            strict: false,
+            sign: false,
+        })
     }
 
     /// The stack bytes may be read by a helper; what it writes is unknown afterwards.
-    pub(crate) fn check_stack_range_initialized(&mut self, regno: u8, off: i32, size: u32, zero_ok: bool, dir: Dir, meta: Option<&mut CallMeta>) -> Res<()> {
+    pub(crate) fn check_stack_range_initialized(
+        &mut self,
+        regno: u8,
+        off: i32,
+        size: u32,
+        zero_ok: bool,
+        dir: Dir,
+        meta: Option<&mut CallMeta>,
+    ) -> Res<()> {
         let reg = *self.reg(regno.into());
         if size == 0 && !zero_ok {
             return Err(Reject::acces(Kind::ZeroSizedStackRead { reg: regno }));
@@ -105,7 +138,13 @@ impl Verifier<'_> {
     }
 
     /// A size argument and the memory argument before it (`check_mem_size_reg`).
-    pub(crate) fn check_mem_size_reg(&mut self, regno: u8, dir: Dir, zero_ok: bool, meta: &mut CallMeta) -> Res<()> {
+    pub(crate) fn check_mem_size_reg(
+        &mut self,
+        regno: u8,
+        dir: Dir,
+        zero_ok: bool,
+        meta: &mut CallMeta,
+    ) -> Res<()> {
         let reg = *self.reg(regno.into());
         let b = reg.bounds;
         meta.msize_max = b.umax;
@@ -113,7 +152,11 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::SizeMinNegative { reg: regno }));
         }
         if b.umin == 0 && !zero_ok {
-            return Err(Reject::acces(Kind::InvalidZeroSizedRead { reg: regno, umin: b.umin, umax: b.umax }));
+            return Err(Reject::acces(Kind::InvalidZeroSizedRead {
+                reg: regno,
+                umin: b.umin,
+                umax: b.umax,
+            }));
         }
         if b.umax >= MAX_VAR_SIZ {
             return Err(Reject::acces(Kind::SizeUnbounded { reg: regno }));

@@ -60,7 +60,11 @@ impl Verifier<'_> {
         }
         let is_32 = insn.class() == op::JMP32;
         let dst = *self.reg(insn.dst.into());
-        let src = if is_reg { *self.reg(insn.src.into()) } else { RegState::known(insn.imm as i64 as u64) };
+        let src = if is_reg {
+            *self.reg(insn.src.into())
+        } else {
+            RegState::known(insn.imm as i64 as u64)
+        };
         let taken = predict(insn.op(), is_32, &dst, &src);
         if let Some(taken) = taken {
             if dst.is_scalar() {
@@ -136,13 +140,20 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn learn_nullness(&mut self, insn: Insn, dst: &RegState, src: &RegState, other: &mut VerifierState) {
+    fn learn_nullness(
+        &mut self,
+        insn: Insn,
+        dst: &RegState,
+        src: &RegState,
+        other: &mut VerifierState,
+    ) {
         let eq = insn.op() == op::JEQ;
         if !eq && insn.op() != op::JNE {
             return;
         }
         if insn.is_src_reg() {
-            let pointers = dst.is_pointer() && src.is_pointer() && dst.maybe_null() != src.maybe_null();
+            let pointers =
+                dst.is_pointer() && src.is_pointer() && dst.maybe_null() != src.maybe_null();
             if !pointers || dst.ty == RegType::PtrToBtfId || src.ty == RegType::PtrToBtfId {
                 return;
             }
@@ -152,7 +163,13 @@ impl Verifier<'_> {
             nullness::mark_ptr_not_null(self.input, &self.maps, &mut reg);
             *state.reg_mut(regno) = reg;
         } else if insn.imm == 0 && dst.maybe_null() {
-            nullness::mark_ptr_or_null_regs(self.input, &self.maps, &mut self.cur, insn.dst.into(), !eq);
+            nullness::mark_ptr_or_null_regs(
+                self.input,
+                &self.maps,
+                &mut self.cur,
+                insn.dst.into(),
+                !eq,
+            );
             nullness::mark_ptr_or_null_regs(self.input, &self.maps, other, insn.dst.into(), eq);
         }
     }
@@ -192,7 +209,8 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
     let matches = |reg: &RegState| reg.is_scalar() && reg.id & !ADD_CONST == id;
     for frame in (0..state.frames.len()).rev() {
         let func = &state.frames[frame];
-        let any = func.regs.iter().any(matches) || func.stack.iter().any(|s| s.is_spilled() && matches(&s.spilled));
+        let any = func.regs.iter().any(matches)
+            || func.stack.iter().any(|s| s.is_spilled() && matches(&s.spilled));
         if !any {
             continue;
         }
@@ -203,7 +221,9 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
                 reg.id = 0;
             }
         }
-        for (index, slot) in func.stack.iter_mut().enumerate().filter(|(_, s)| s.is_spilled() && matches(&s.spilled)) {
+        for (index, slot) in
+            func.stack.iter_mut().enumerate().filter(|(_, s)| s.is_spilled() && matches(&s.spilled))
+        {
             let entry = LinkedReg { frame: frame as u8, is_reg: false, index: index as u8 };
             if !linked.as_slice().contains(&entry) && !linked.push(entry) {
                 slot.spilled.id = 0;
@@ -213,13 +233,22 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
 }
 
 /// Lets every linked register know what `known` knows (`sync_linked_regs`).
-fn sync_linked_regs(state: &mut VerifierState, known: &RegState, at: (u8, u8), linked: &LinkedRegs) {
+fn sync_linked_regs(
+    state: &mut VerifierState,
+    known: &RegState,
+    at: (u8, u8),
+    linked: &LinkedRegs,
+) {
     for entry in linked.as_slice() {
         if entry.is_reg && (entry.frame, entry.index) == at {
             continue;
         }
         let func = state.frame_mut(entry.frame.into());
-        let reg = if entry.is_reg { &mut func.regs[usize::from(entry.index)] } else { &mut func.stack[usize::from(entry.index)].spilled };
+        let reg = if entry.is_reg {
+            &mut func.regs[usize::from(entry.index)]
+        } else {
+            &mut func.stack[usize::from(entry.index)].spilled
+        };
         if !reg.is_scalar() || (reg.id ^ known.id) & !ADD_CONST != 0 {
             continue;
         }

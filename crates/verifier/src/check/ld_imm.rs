@@ -26,7 +26,8 @@ impl Verifier<'_> {
     }
 
     fn check_encoding(&self, insn: Insn, next: Option<Insn>) -> Res<()> {
-        if insn.class() == op::LDX && (!matches!(insn.mode(), op::MEM | op::MEMSX) || insn.imm != 0) {
+        if insn.class() == op::LDX && (!matches!(insn.mode(), op::MEM | op::MEMSX) || insn.imm != 0)
+        {
             return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_LDX" }));
         }
         if insn.is_lddw() {
@@ -50,7 +51,11 @@ impl Verifier<'_> {
                     return Err(Reject::new(errno::EINVAL, Kind::UnknownMap { index: insn.imm }));
                 };
                 if insn.src == op::PSEUDO_MAP_IDX {
-                    return if next.imm == 0 { Ok(()) } else { Err(Reject::inval(Kind::UnrecognizedLdImm64)) };
+                    return if next.imm == 0 {
+                        Ok(())
+                    } else {
+                        Err(Reject::inval(Kind::UnrecognizedLdImm64))
+                    };
                 }
                 let off = next.imm as u32;
                 if i64::from(off) >= MAX_VAR_OFF {
@@ -82,19 +87,29 @@ impl Verifier<'_> {
         let next = self.insns[self.insn_idx as usize + 1];
         let reg = match insn.src {
             0 => RegState::known(u64::from(insn.imm as u32) | u64::from(next.imm as u32) << 32),
-            op::PSEUDO_MAP_IDX => RegState { map: insn.imm as u32, ..RegState::pointer(RegType::ConstPtrToMap, RegFlags::NONE) },
-            op::PSEUDO_MAP_IDX_VALUE => {
-                RegState { map: insn.imm as u32, off: next.imm, ..RegState::pointer(RegType::PtrToMapValue, RegFlags::NONE) }
-            }
+            op::PSEUDO_MAP_IDX => RegState {
+                map: insn.imm as u32,
+                ..RegState::pointer(RegType::ConstPtrToMap, RegFlags::NONE)
+            },
+            op::PSEUDO_MAP_IDX_VALUE => RegState {
+                map: insn.imm as u32,
+                off: next.imm,
+                ..RegState::pointer(RegType::PtrToMapValue, RegFlags::NONE)
+            },
             op::PSEUDO_FUNC => {
                 let start = self.insn_idx.wrapping_add(insn.imm as u32).wrapping_add(1);
-                let Some(subprog) = self.find_subprog(start) else { return Err(Reject::bug("callback is no function")) };
+                let Some(subprog) = self.find_subprog(start) else {
+                    return Err(Reject::bug("callback is no function"));
+                };
                 match self.subprog_linkage(subprog) {
                     None => return Err(Reject::inval(Kind::MissingFuncInfo)),
                     Some(FuncLinkage::Static) => {}
                     Some(_) => return Err(Reject::inval(Kind::CallbackNotStatic)),
                 }
-                RegState { aux: subprog as u32, ..RegState::pointer(RegType::PtrToFunc, RegFlags::NONE) }
+                RegState {
+                    aux: subprog as u32,
+                    ..RegState::pointer(RegType::PtrToFunc, RegFlags::NONE)
+                }
             }
             _ => return Err(Reject::inval(Kind::UnrecognizedLdImm64)),
         };
@@ -119,7 +134,10 @@ impl Verifier<'_> {
 
     /// Name of a function by its BTF, empty when there is none.
     pub(crate) fn subprog_name(&self, subprog: usize) -> &str {
-        let name = self.subprog_info(subprog).zip(self.input.btf).map(|(info, btf)| btf.type_name(info.type_id));
+        let name = self
+            .subprog_info(subprog)
+            .zip(self.input.btf)
+            .map(|(info, btf)| btf.type_name(info.type_id));
         name.unwrap_or("")
     }
 }

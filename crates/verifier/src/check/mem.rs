@@ -157,7 +157,12 @@ impl Verifier<'_> {
                 self.note_mem(MemKind::Checked);
                 self.load_unknown(&a);
             }
-            _ => return Err(Reject::acces(Kind::InvalidMemAccess { reg: a.regno, ty: reg.type_name() })),
+            _ => {
+                return Err(Reject::acces(Kind::InvalidMemAccess {
+                    reg: a.regno,
+                    ty: reg.type_name(),
+                }));
+            }
         }
         self.narrow_loaded(&a);
         Ok(())
@@ -165,7 +170,10 @@ impl Verifier<'_> {
 
     fn check_plain_mem(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
         if reg.maybe_null() {
-            return Err(Reject::acces(Kind::InvalidMemAccess { reg: a.regno, ty: reg.type_name() }));
+            return Err(Reject::acces(Kind::InvalidMemAccess {
+                reg: a.regno,
+                ty: reg.type_name(),
+            }));
         }
         if reg.flags.has(RegFlags::UNTRUSTED) {
             return Err(Reject::unsupported("untrusted memory"));
@@ -190,7 +198,8 @@ impl Verifier<'_> {
     fn load_map_value(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
         let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) else { return Ok(()) };
         let map = self.map_of(reg);
-        let frozen = map.frozen.as_ref().filter(|_| map.map_type == MapType::ARRAY && reg.is_const());
+        let frozen =
+            map.frozen.as_ref().filter(|_| map.map_type == MapType::ARRAY && reg.is_const());
         let Some(contents) = frozen else {
             self.load_unknown(a);
             return Ok(());
@@ -200,7 +209,9 @@ impl Verifier<'_> {
         }
         let at = i64::from(off).wrapping_add(reg.bounds.var_off.value as i64);
         let bytes = usize::try_from(at).ok().and_then(|at| contents.get(at..at + a.size as usize));
-        let Some(bytes) = bytes else { return Err(Reject::bug("frozen map is shorter than its value")) };
+        let Some(bytes) = bytes else {
+            return Err(Reject::bug("frozen map is shorter than its value"));
+        };
         let mut raw = [0u8; 8];
         raw[..bytes.len()].copy_from_slice(bytes);
         let mut value = u64::from_le_bytes(raw);
@@ -242,7 +253,13 @@ pub(crate) fn check_alignment(reg: &RegState, a: &Access) -> Res<()> {
     }
     let at = reg.bounds.var_off.add(Tnum::known(i64::from(reg.off.wrapping_add(a.off)) as u64));
     if !at.is_aligned(a.size.into()) {
-        return Err(Reject::acces(Kind::Misaligned { what: desc, var_off: reg.bounds.var_off, reg_off: reg.off, off: a.off, size: a.size }));
+        return Err(Reject::acces(Kind::Misaligned {
+            what: desc,
+            var_off: reg.bounds.var_off,
+            reg_off: reg.off,
+            off: a.off,
+            size: a.size,
+        }));
     }
     Ok(())
 }
@@ -250,6 +267,14 @@ pub(crate) fn check_alignment(reg: &RegState, a: &Access) -> Res<()> {
 impl Access {
     /// One byte that a helper writes.
     pub(crate) fn helper_byte(regno: u8, off: i32) -> Access {
-        Access { regno, off, size: 1, dir: Dir::Write, value: Value::None, strict: false, sign: false }
+        Access {
+            regno,
+            off,
+            size: 1,
+            dir: Dir::Write,
+            value: Value::None,
+            strict: false,
+            sign: false,
+        }
     }
 }

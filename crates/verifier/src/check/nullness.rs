@@ -39,7 +39,13 @@ fn mark_one(input: &ProgInput<'_>, maps: &[&MapDef], reg: &mut RegState, id: u32
 }
 
 /// In `state`, register `regno` of the running frame was found to be NULL or not.
-pub(crate) fn mark_ptr_or_null_regs(input: &ProgInput<'_>, maps: &[&MapDef], state: &mut VerifierState, regno: usize, is_null: bool) {
+pub(crate) fn mark_ptr_or_null_regs(
+    input: &ProgInput<'_>,
+    maps: &[&MapDef],
+    state: &mut VerifierState,
+    regno: usize,
+    is_null: bool,
+) {
     let (id, ref_obj_id) = (state.reg(regno).id, state.reg(regno).ref_obj_id);
     if is_null && ref_obj_id != 0 && ref_obj_id == id {
         state.refs.retain(|r| r.id != id);

@@ -43,7 +43,13 @@ fn without_32(mut b: Bounds) -> Bounds {
 
 impl Verifier<'_> {
     /// `ptr op off`, or `off op ptr` when `swapped`; the result goes to the destination.
-    pub(crate) fn adjust_ptr_min_max_vals(&mut self, insn: Insn, ptr: RegState, off: RegState, swapped: bool) -> Res<()> {
+    pub(crate) fn adjust_ptr_min_max_vals(
+        &mut self,
+        insn: Insn,
+        ptr: RegState,
+        off: RegState,
+        swapped: bool,
+    ) -> Res<()> {
         let dst = insn.dst;
         let b = off.bounds;
         if b.is_violated() || b.smin > b.smax || b.umin > b.umax {
@@ -64,13 +70,25 @@ impl Verifier<'_> {
         out.precise = false;
         match insn.op() {
             op::ADD => add_offset(&mut out, &off, 1),
-            op::SUB if swapped => return Err(Reject::acces(Kind::SubtractPointerFromScalar { reg: dst })),
-            op::SUB if ptr.ty == RegType::PtrToStack => return Err(Reject::acces(Kind::SubtractFromStackPointer { reg: dst })),
+            op::SUB if swapped => {
+                return Err(Reject::acces(Kind::SubtractPointerFromScalar { reg: dst }));
+            }
+            op::SUB if ptr.ty == RegType::PtrToStack => {
+                return Err(Reject::acces(Kind::SubtractFromStackPointer { reg: dst }));
+            }
             op::SUB => add_offset(&mut out, &off, -1),
             op::AND | op::OR | op::XOR => {
-                return Err(Reject::acces(Kind::BitwiseOnPointer { reg: dst, op: alu_symbol(insn.op()) }));
+                return Err(Reject::acces(Kind::BitwiseOnPointer {
+                    reg: dst,
+                    op: alu_symbol(insn.op()),
+                }));
             }
-            _ => return Err(Reject::acces(Kind::PointerOperator { reg: dst, op: alu_symbol(insn.op()) })),
+            _ => {
+                return Err(Reject::acces(Kind::PointerOperator {
+                    reg: dst,
+                    op: alu_symbol(insn.op()),
+                }));
+            }
         }
         check_sane_offset(&out, ptr.type_name())?;
         out.bounds = without_32(out.bounds).synced();
@@ -80,7 +98,10 @@ impl Verifier<'_> {
 
     fn check_ptr_arith_type(&self, dst: u8, ptr: &RegState, off: &RegState, opcode: u8) -> Res<()> {
         if ptr.maybe_null() {
-            return Err(Reject::acces(Kind::PointerArithMaybeNull { reg: dst, ptr: ptr.type_name() }));
+            return Err(Reject::acces(Kind::PointerArithMaybeNull {
+                reg: dst,
+                ptr: ptr.type_name(),
+            }));
         }
         let allowed = match ptr.ty {
             RegType::PtrToCtx
@@ -96,7 +117,10 @@ impl Verifier<'_> {
             RegType::Scalar | RegType::NotInit => false,
         };
         if !allowed {
-            return Err(Reject::acces(Kind::PointerArithProhibited { reg: dst, ptr: ptr.type_name() }));
+            return Err(Reject::acces(Kind::PointerArithProhibited {
+                reg: dst,
+                ptr: ptr.type_name(),
+            }));
         }
         Ok(())
     }

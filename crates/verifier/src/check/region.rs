@@ -23,7 +23,14 @@ impl Verifier<'_> {
     }
 
     /// Whether `size` bytes at `off` and the register's variable offset lie within `mem_size`.
-    pub(crate) fn check_mem_region(&mut self, regno: u8, off: i32, size: u32, mem_size: u32, zero_ok: bool) -> Res<()> {
+    pub(crate) fn check_mem_region(
+        &mut self,
+        regno: u8,
+        off: i32,
+        size: u32,
+        mem_size: u32,
+        zero_ok: bool,
+    ) -> Res<()> {
         let reg = *self.reg(regno.into());
         let b = &reg.bounds;
         let low = i64::from(off).checked_add(b.smin).filter(|l| i32::try_from(*l).is_ok());
@@ -41,7 +48,16 @@ impl Verifier<'_> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn check_fixed_region(&self, reg: &RegState, regno: u8, off: i32, size: u32, mem_size: u32, zero_ok: bool, end: &'static str) -> Res<()> {
+    fn check_fixed_region(
+        &self,
+        reg: &RegState,
+        regno: u8,
+        off: i32,
+        size: u32,
+        mem_size: u32,
+        zero_ok: bool,
+        end: &'static str,
+    ) -> Res<()> {
         let size_ok = size > 0 || zero_ok;
         if off >= 0 && size_ok && off as u64 + u64::from(size) <= u64::from(mem_size) {
             return Ok(());
@@ -51,11 +67,24 @@ impl Verifier<'_> {
             RegType::PtrToMapValue => Region::MapValue,
             _ => Region::Memory,
         };
-        Err(Reject::acces(Kind::InvalidRegionAccess { region, mem_size, off, size: size as i32, reg: regno, end }))
+        Err(Reject::acces(Kind::InvalidRegionAccess {
+            region,
+            mem_size,
+            off,
+            size: size as i32,
+            reg: regno,
+            end,
+        }))
     }
 
     /// The map's flags allow the access (`check_map_access_type`).
-    pub(crate) fn check_map_access_type(&self, reg: &RegState, off: i32, size: u32, dir: Dir) -> Res<()> {
+    pub(crate) fn check_map_access_type(
+        &self,
+        reg: &RegState,
+        off: i32,
+        size: u32,
+        dir: Dir,
+    ) -> Res<()> {
         let map = self.map_of(reg);
         let value_size = map.value_size;
         let size = size as i32;
@@ -71,13 +100,25 @@ impl Verifier<'_> {
     }
 
     /// The bytes lie within a value of the map.
-    pub(crate) fn check_map_access(&mut self, regno: u8, off: i32, size: u32, zero_ok: bool) -> Res<()> {
+    pub(crate) fn check_map_access(
+        &mut self,
+        regno: u8,
+        off: i32,
+        size: u32,
+        zero_ok: bool,
+    ) -> Res<()> {
         let value_size = self.map_of(self.reg(regno.into())).value_size;
         self.check_mem_region(regno, off, size, value_size, zero_ok)
     }
 
     /// The bytes lie within the frame; the frame grows to hold them.
-    pub(crate) fn check_stack_within_bounds(&mut self, regno: u8, off: i32, size: u32, dir: Dir) -> Res<()> {
+    pub(crate) fn check_stack_within_bounds(
+        &mut self,
+        regno: u8,
+        off: i32,
+        size: u32,
+        dir: Dir,
+    ) -> Res<()> {
         let reg = *self.reg(regno.into());
         let b = &reg.bounds;
         let verb = if dir == Dir::Read { " read from" } else { " write to" };
@@ -94,10 +135,16 @@ impl Verifier<'_> {
         let max = max.wrapping_add(off.into()).wrapping_add(size.into());
         let size = size as i32;
         if min < -i64::from(MAX_BPF_STACK) || min > -1 || max > 0 || size < 0 {
-            let errno = if min < -i64::from(MAX_BPF_STACK) || min > -1 { stylet_uapi::errno::EACCES } else { stylet_uapi::errno::EINVAL };
+            let errno = if min < -i64::from(MAX_BPF_STACK) || min > -1 {
+                stylet_uapi::errno::EACCES
+            } else {
+                stylet_uapi::errno::EINVAL
+            };
             let kind = match b.const_value() {
                 Some(_) => Kind::InvalidStackAccess { verb, reg: regno, off: min, size },
-                None => Kind::InvalidVarStackAccess { verb, reg: regno, var_off: b.var_off, off, size },
+                None => {
+                    Kind::InvalidVarStackAccess { verb, reg: regno, var_off: b.var_off, off, size }
+                }
             };
             return Err(Reject::new(errno, kind));
         }
@@ -118,12 +165,22 @@ impl Verifier<'_> {
 
     /// A buffer whose size the attach checks: only a constant offset that is not negative
     /// (`__check_buffer_access`).
-    pub(crate) fn check_buffer_off(&self, what: &'static str, regno: u8, reg: &RegState, off: i32) -> Res<()> {
+    pub(crate) fn check_buffer_off(
+        &self,
+        what: &'static str,
+        regno: u8,
+        reg: &RegState,
+        off: i32,
+    ) -> Res<()> {
         if off < 0 {
             return Err(Reject::acces(Kind::BufferNegativeOffset { reg: regno, what, off }));
         }
         if !reg.is_const() || reg.bounds.var_off.value != 0 {
-            return Err(Reject::acces(Kind::BufferVariableOffset { reg: regno, off, var_off: reg.bounds.var_off }));
+            return Err(Reject::acces(Kind::BufferVariableOffset {
+                reg: regno,
+                off,
+                var_off: reg.bounds.var_off,
+            }));
         }
         Ok(())
     }

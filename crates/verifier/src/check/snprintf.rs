@@ -13,7 +13,9 @@ impl Verifier<'_> {
             return Err(Reject::inval(Kind::Silent));
         }
         let fmt = *self.reg(3);
-        let Some(fmt) = self.const_str(&fmt) else { return Err(Reject::bug("format is no constant string")) };
+        let Some(fmt) = self.const_str(&fmt) else {
+            return Err(Reject::bug("format is no constant string"));
+        };
         match count_specs(fmt) {
             Some(specs) if specs as u64 <= len / 8 => Ok(()),
             _ => Err(Reject::inval(Kind::InvalidFormat)),
@@ -24,7 +26,8 @@ impl Verifier<'_> {
 /// Number of arguments that a format takes; `None` when it is not allowed.
 fn count_specs(fmt: &[u8]) -> Option<usize> {
     let at = |i: usize| fmt.get(i).copied().unwrap_or(0);
-    let ends_word = |c: u8| c == 0 || c.is_ascii_whitespace() || c == 0x0b || c.is_ascii_punctuation();
+    let ends_word =
+        |c: u8| c == 0 || c.is_ascii_whitespace() || c == 0x0b || c.is_ascii_punctuation();
     let (mut i, mut specs) = (0, 0);
     while i < fmt.len() {
         let c = at(i);
@@ -58,7 +61,11 @@ fn count_specs(fmt: &[u8]) -> Option<usize> {
 }
 
 /// Last byte of a `%p…` specifier.
-fn pointer_spec(at: impl Fn(usize) -> u8, ends_word: impl Fn(u8) -> bool, i: usize) -> Option<usize> {
+fn pointer_spec(
+    at: impl Fn(usize) -> u8,
+    ends_word: impl Fn(u8) -> bool,
+    i: usize,
+) -> Option<usize> {
     match (at(i + 1), at(i + 2)) {
         (c, _) if ends_word(c) => Some(i),
         (b'k' | b'u', b's') => ends_word(at(i + 3)).then_some(i + 2),
@@ -84,7 +91,15 @@ mod tests {
 
     #[test]
     fn counts_arguments() {
-        for (fmt, specs) in [("", 0), ("a%%b", 0), ("%d %s", 2), ("%-08llx|", 1), ("%pI4 %pks", 2), ("%p", 1), ("%c%c", 2)] {
+        for (fmt, specs) in [
+            ("", 0),
+            ("a%%b", 0),
+            ("%d %s", 2),
+            ("%-08llx|", 1),
+            ("%pI4 %pks", 2),
+            ("%p", 1),
+            ("%c%c", 2),
+        ] {
             assert_eq!(count_specs(fmt.as_bytes()), Some(specs), "{fmt}");
         }
     }

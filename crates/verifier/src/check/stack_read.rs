@@ -28,10 +28,19 @@ impl Verifier<'_> {
             _ => None,
         };
         if let Some(value) = ptr.bounds.const_value() {
-            return self.read_fixed(ptr.frameno(), i64::from(off).wrapping_add(value as i64), a.size, dst);
+            return self.read_fixed(
+                ptr.frameno(),
+                i64::from(off).wrapping_add(value as i64),
+                a.size,
+                dst,
+            );
         }
         let Some(dst) = dst else {
-            return Err(Reject::acces(Kind::VariableStackToHelper { var_off: ptr.bounds.var_off, off, size: a.size as i32 }));
+            return Err(Reject::acces(Kind::VariableStackToHelper {
+                var_off: ptr.bounds.var_off,
+                off,
+                size: a.size as i32,
+            }));
         };
         self.read_var(ptr, off, a, dst)
     }
@@ -42,7 +51,8 @@ impl Verifier<'_> {
         let slot = self.cur.frames[frame].stack[spi];
         if !slot.is_spilled() {
             if let Some(dst) = dst {
-                let zero = (0..size as usize).all(|i| slot.types[(byte + REG_SIZE - i) % REG_SIZE] == SlotType::Zero);
+                let zero = (0..size as usize)
+                    .all(|i| slot.types[(byte + REG_SIZE - i) % REG_SIZE] == SlotType::Zero);
                 *self.reg_mut(dst) = if zero { RegState::known(0) } else { RegState::unknown() };
             }
             return Ok(());
@@ -76,7 +86,14 @@ impl Verifier<'_> {
     }
 
     /// A read of another width than the spill, or of another part of the slot.
-    fn read_part(&mut self, frame: usize, off: i64, size: u32, spilled: u32, dst: usize) -> Res<()> {
+    fn read_part(
+        &mut self,
+        frame: usize,
+        off: i64,
+        size: u32,
+        spilled: u32,
+        dst: usize,
+    ) -> Res<()> {
         let (spi, byte) = slot_of(off);
         let slot = self.cur.frames[frame].stack[spi];
         let hist = Some((frame as u8, spi as u8));

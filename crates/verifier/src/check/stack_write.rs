@@ -38,7 +38,9 @@ impl Verifier<'_> {
     /// A write whose range was checked.
     pub(crate) fn check_stack_write(&mut self, ptr: &RegState, off: i32, a: &Access) -> Res<()> {
         match ptr.bounds.const_value() {
-            Some(value) => self.write_fixed(ptr.frameno(), i64::from(off).wrapping_add(value as i64), a),
+            Some(value) => {
+                self.write_fixed(ptr.frameno(), i64::from(off).wrapping_add(value as i64), a)
+            }
             None => self.write_var(ptr, off, a),
         }
     }
@@ -87,7 +89,14 @@ impl Verifier<'_> {
     }
 
     /// A write that is no spill.
-    fn write_data(&mut self, frame: usize, spi: usize, byte: usize, a: &Access, source: Option<RegState>) -> Res<()> {
+    fn write_data(
+        &mut self,
+        frame: usize,
+        spi: usize,
+        byte: usize,
+        a: &Access,
+        source: Option<RegState>,
+    ) -> Res<()> {
         let zero = source.is_some_and(|r| r.is_null()) || matches!(a.value, Value::Imm(0));
         if let (true, Value::Reg(regno)) = (zero, a.value) {
             self.mark_reg_precise(regno.into())?;

@@ -28,7 +28,11 @@ pub fn for_functions(insns: &[Insn], globals: &[u32]) -> (Vec<u8>, Vec<FuncInfo>
         let global = n == 0 || globals.contains(start);
         let name = strings.len() as u32;
         strings.extend(format!("fn{n}\0").bytes());
-        types.extend([name, KIND_FUNC << 24 | u32::from(global), if globals.contains(start) { 3 } else { 2 }]);
+        types.extend([
+            name,
+            KIND_FUNC << 24 | u32::from(global),
+            if globals.contains(start) { 3 } else { 2 },
+        ]);
         funcs.push(FuncInfo { insn_idx: *start, type_id: 4 + n as u32 });
     }
     let type_len = types.len() as u32 * 4;

@@ -83,7 +83,12 @@ impl Case {
     /// Reads a case.
     pub fn load(path: &Path) -> Result<Case, String> {
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
-        let mut case = Case { path: path.into(), license: "GPL".into(), prog_type: ProgType::KPROBE, ..Case::default() };
+        let mut case = Case {
+            path: path.into(),
+            license: "GPL".into(),
+            prog_type: ProgType::KPROBE,
+            ..Case::default()
+        };
         let mut globals = None;
         let mut expects = Vec::new();
         for (n, line) in text.lines().enumerate() {
@@ -94,13 +99,22 @@ impl Case {
             } else if let Some(words) = head.trim().strip_prefix("// map:") {
                 case.map_line(words)?;
             } else if let Some(words) = head.trim().strip_prefix("// btf:") {
-                globals = Some(words.trim().strip_prefix("global=").unwrap_or("").split(',').map(String::from).collect::<Vec<_>>());
+                globals = Some(
+                    words
+                        .trim()
+                        .strip_prefix("global=")
+                        .unwrap_or("")
+                        .split(',')
+                        .map(String::from)
+                        .collect::<Vec<_>>(),
+                );
             }
         }
         let out = assemble_with(&text, &MapNames(&case.maps)).map_err(|e| e.to_string())?;
         (case.insns, case.lines, case.text) = (out.insns, out.lines, text);
         if let Some(globals) = globals {
-            let starts: Vec<u32> = globals.iter().filter_map(|g| out.labels.get(g).copied()).collect();
+            let starts: Vec<u32> =
+                globals.iter().filter_map(|g| out.labels.get(g).copied()).collect();
             let (raw, funcs) = btf::for_functions(&case.insns, &starts);
             (case.btf, case.funcs) = (Some(raw), funcs);
         }
@@ -113,9 +127,16 @@ impl Case {
     fn prog_line(&mut self, words: &str) -> Result<(), String> {
         for (n, word) in words.split_whitespace().enumerate() {
             match word.split_once('=') {
-                None if n == 0 => self.prog_type = ProgType::from_name(&word.to_uppercase()).ok_or(format!("program type {word}"))?,
+                None if n == 0 => {
+                    self.prog_type = ProgType::from_name(&word.to_uppercase())
+                        .ok_or(format!("program type {word}"))?
+                }
                 None if word == "sleepable" => self.sleepable = true,
-                Some(("attach", value)) => self.attach = AttachType::from_name(&value.to_uppercase()).ok_or(format!("attach type {value}"))?.0,
+                Some(("attach", value)) => {
+                    self.attach = AttachType::from_name(&value.to_uppercase())
+                        .ok_or(format!("attach type {value}"))?
+                        .0
+                }
                 Some(("license", value)) => self.license = value.into(),
                 _ => return Err(format!("program word {word}")),
             }
@@ -127,7 +148,12 @@ impl Case {
         let mut map = MapDef { max_entries: 1, ..MapDef::default() };
         let mut inner = None;
         let (words, frozen) = match words.split_once("frozen=\"") {
-            Some((words, text)) => (words, Some(text.trim_end().trim_end_matches('"').replace("\\0", "\0").replace("\\n", "\n"))),
+            Some((words, text)) => (
+                words,
+                Some(
+                    text.trim_end().trim_end_matches('"').replace("\\0", "\0").replace("\\n", "\n"),
+                ),
+            ),
             None => (words, None),
         };
         for (n, word) in words.split_whitespace().enumerate() {
@@ -137,12 +163,18 @@ impl Case {
             };
             match word.split_once('=') {
                 None if n == 0 => map.name = word.into(),
-                None if n == 1 => map.map_type = MapType::from_name(&word.to_uppercase()).ok_or(format!("map type {word}"))?,
+                None if n == 1 => {
+                    map.map_type = MapType::from_name(&word.to_uppercase())
+                        .ok_or(format!("map type {word}"))?
+                }
                 Some(("key", v)) => map.key_size = number(v)?,
                 Some(("value", v)) => map.value_size = number(v)?,
                 Some(("max", v)) => map.max_entries = number(v)?,
                 Some(("flags", v)) => map.map_flags = number(v)?,
-                Some(("inner", v)) => inner = Some(self.maps.iter().position(|m| m.name == v).ok_or(format!("map {v}"))?),
+                Some(("inner", v)) => {
+                    inner =
+                        Some(self.maps.iter().position(|m| m.name == v).ok_or(format!("map {v}"))?)
+                }
                 _ => return Err(format!("map word {word}")),
             }
         }
@@ -163,7 +195,8 @@ impl Case {
         }
         let rest = text.strip_prefix("reject ").ok_or("expectation is accept or reject")?;
         let (errno, message) = rest.split_once(' ').unwrap_or((rest, "\"\""));
-        let message = message.trim().trim_start_matches('"').trim_end_matches('"').replace("\\n", "\n");
+        let message =
+            message.trim().trim_start_matches('"').trim_end_matches('"').replace("\\n", "\n");
         let insn = self.lines.iter().position(|l| *l == line).map(|i| i as u32);
         Ok(Expect::Reject { errno: errno.into(), message, insn })
     }
@@ -186,19 +219,29 @@ impl Case {
 
     /// The file with another expectation.
     pub fn with_expect(&self, expect: &Expect) -> String {
-        let mut lines: Vec<String> = self.text.lines().map(|l| split_expect(l).0.trim_end().to_string()).collect();
-        let had_own_line: Vec<bool> = self.text.lines().map(|l| split_expect(l).0.trim().is_empty() && l.contains("// expect:")).collect();
+        let mut lines: Vec<String> =
+            self.text.lines().map(|l| split_expect(l).0.trim_end().to_string()).collect();
+        let had_own_line: Vec<bool> = self
+            .text
+            .lines()
+            .map(|l| split_expect(l).0.trim().is_empty() && l.contains("// expect:"))
+            .collect();
         let (note, line) = match expect {
             Expect::Accept => ("// expect: accept".to_string(), None),
             Expect::Reject { errno, message, insn } => {
-                let note = format!("// expect: reject {errno} \"{}\"", message.replace('\n', "\\n"));
+                let note =
+                    format!("// expect: reject {errno} \"{}\"", message.replace('\n', "\\n"));
                 (note, insn.map(|i| self.lines[i as usize] as usize - 1))
             }
         };
         match line {
             Some(at) => lines[at] = format!("{}  {note}", lines[at]),
             None => {
-                let at = lines.iter().zip(&had_own_line).position(|(l, own)| *own || !l.trim_start().starts_with("//")).unwrap_or(0);
+                let at = lines
+                    .iter()
+                    .zip(&had_own_line)
+                    .position(|(l, own)| *own || !l.trim_start().starts_with("//"))
+                    .unwrap_or(0);
                 if had_own_line.get(at) == Some(&true) {
                     lines[at] = note;
                     return lines.join("\n") + "\n";
