@@ -4,7 +4,7 @@ use arbitrary::{Result, Unstructured};
 use stylet_catalog::{Env, Release};
 use stylet_insn::{Insn, opcode};
 use stylet_object::{MapSpec, Spec};
-use stylet_uapi::{AttachType, MapType, ProgType};
+use stylet_uapi::{AttachType, HelperId, MapType, ProgType};
 use stylet_verifier::{FuncInfo, LineInfo, MapDef, ProgInput, verify};
 
 use crate::{btf, insn, object};
@@ -130,40 +130,81 @@ fn env(u: &mut Unstructured<'_>) -> Result<Env> {
     Ok(env)
 }
 
-/// Mostly valid instructions that mostly end in `exit`; registers are set at first, so that walks get somewhere.
+/// Half of the programs are sound on purpose, so that walks are long; the others are whatever comes.
 fn program(u: &mut Unstructured<'_>) -> Result<Vec<Insn>> {
+    let sound = u.arbitrary()?;
     let mut insns =
         vec![Insn::mov64_reg(6, 1), Insn::st(opcode::DW, 10, -8, 0), Insn::mov64_imm(0, 0)];
-    if u.ratio(1, 2u8)? {
-        insns.extend(lookup(u.int_in_range(0..=4)?));
+    if sound {
+        insns.push(Insn::call(HelperId::GET_PRANDOM_U32));
+        insns.extend((1..=5).map(|reg| Insn::mov64_imm(reg, 1)));
+        insns.extend((7..=9).map(|reg| Insn::mov64_reg(reg, 0)));
     }
-    for _ in 0..u.int_in_range(0..=40)? {
-        if u.ratio(1, 30u8)? {
-            insns.push(insn::any(u)?);
-        } else if u.ratio(1, 15u8)? {
-            insns.extend(lookup(u.int_in_range(0..=4)?));
-        } else if u.ratio(1, 10u8)? {
-            let dst = u.int_in_range(0..=9u8)?;
-            let [low, high] = Insn::lddw(dst, u.arbitrary()?);
-            insns.extend([low, high]);
-        } else {
-            insns.push(insn::plausible(u)?);
+    for _ in 0..u.int_in_range(0..=60)? {
+        match u.int_in_range(0..=29u8)? {
+            0 if !sound => insns.push(insn::any(u)?),
+            1 => insns.extend(lookup(u.int_in_range(0..=4)?)),
+            2 => insns.extend(Insn::lddw(u.int_in_range(0..=9)?, u.arbitrary()?)),
+            _ if sound => insns.push(sound_insn(u)?),
+            _ => insns.push(insn::plausible(u)?),
         }
     }
-    insns.extend([Insn::mov64_imm(0, 0), Insn::exit()]);
+    // room for forward jumps of the last instructions
+    insns.extend([Insn::mov64_imm(0, 0); 8]);
+    insns.push(Insn::exit());
     Ok(insns)
 }
 
-/// `r0 = map_lookup_elem(map, &0)`, and an exit when it is null.
+/// An instruction on numbers, the stack or the context that mostly keeps a program acceptable.
+fn sound_insn(u: &mut Unstructured<'_>) -> Result<Insn> {
+    use opcode::*;
+    let numbers = [0u8, 1, 2, 3, 4, 5, 7, 8, 9];
+    let (dst, src) = (*u.choose(&numbers)?, *u.choose(&numbers)?);
+    let size = *u.choose(&[B, H, W, DW])?;
+    let stack = -8 * u.int_in_range(1..=4i16)?;
+    let alu = *u.choose(&[ADD, SUB, MUL, DIV, OR, AND, MOD, XOR, MOV])?;
+    let shift = *u.choose(&[LSH, RSH, ARSH])?;
+    let jmp = *u.choose(&[JEQ, JGT, JGE, JSET, JNE, JSGT, JSGE, JLT, JLE, JSLT, JSLE])?;
+    let imm = *u.choose(&[1, 2, 7, 8, 16, 63, 255, -1, -8, i32::MAX, i32::MIN])?;
+    // a loop now and then
+    let off =
+        if u.ratio(1, 24u8)? { -u.int_in_range(1..=6i16)? } else { u.int_in_range(0..=6i16)? };
+    Ok(match u.int_in_range(0..=15u8)? {
+        0 | 1 => Insn::alu64_imm(alu, dst, imm),
+        2 | 3 => Insn::alu64_reg(alu, dst, src),
+        4 => Insn::alu32_imm(alu, dst, imm),
+        5 => Insn::alu32_reg(alu, dst, src),
+        6 => Insn::alu64_imm(shift, dst, u.int_in_range(0..=63)?),
+        7 => Insn::alu32_imm(shift, dst, u.int_in_range(0..=31)?),
+        8 => Insn::jmp_imm(jmp, dst, imm, off),
+        9 => Insn::jmp_reg(jmp, dst, src, off),
+        10 => Insn::jmp32_imm(jmp, dst, imm, off),
+        11 => Insn::stx(size, 10, src, stack),
+        12 => Insn::ldx(size, dst, 10, stack),
+        13 => Insn::ldx(DW, dst, 6, 8 * u.int_in_range(0..=20i16)?),
+        14 => *u.choose(&[
+            Insn::neg64(dst),
+            Insn::bswap(dst, 32),
+            Insn::movsx64(dst, src, 8),
+            Insn::may_goto(off),
+        ])?,
+        _ => Insn::atomic(DW, i32::from(ADD) | FETCH, 10, src, -8),
+    })
+}
+
+/// `r0 = map_lookup_elem(map, &0)`, an exit when it is null, and numbers again in all registers.
 fn lookup(map: i32) -> Vec<Insn> {
     let mut insns = Insn::ld_map_idx(1, map).to_vec();
     insns.extend([
         Insn::mov64_reg(2, 10),
         Insn::alu64_imm(opcode::ADD, 2, -8),
-        Insn::call(stylet_uapi::HelperId::MAP_LOOKUP_ELEM),
+        Insn::st(opcode::DW, 10, -8, 0),
+        Insn::call(HelperId::MAP_LOOKUP_ELEM),
         Insn::jmp_imm(opcode::JNE, 0, 0, 1),
         Insn::exit(),
+        Insn::ldx(opcode::DW, 0, 0, 0),
     ]);
+    insns.extend((1..=5).map(|reg| Insn::mov64_imm(reg, 3)));
     insns
 }
 
