@@ -9,30 +9,20 @@
 
 extern crate alloc;
 
-mod btf_fixup;
-mod btf_maps;
-mod code_info;
-mod collect;
-mod data_maps;
 mod elf;
 mod error;
-mod extern_spec;
-mod externs;
-mod kconfig;
-mod legacy_maps;
 mod link;
-mod map_spec;
-mod map_values;
+mod maps;
 mod parse;
-mod relo;
 mod relocate;
 mod sec;
 mod spec;
 
 pub use error::{Error, ExternFault, MapFault, Place, RelocFault, SourceLine};
-pub use extern_spec::{ExternKind, ExternSpec, KconfigType, KconfigVar};
-pub use map_spec::{MapKind, MapSpec, Pinning, SlotValue};
 pub use parse::Options;
 pub use relocate::{Module, POISON_CALL_KFUNC_BASE, Target};
 pub use sec::{AttachTarget, SecDef, SecFlags, SecSpec, TracingKind};
-pub use spec::{CoreRelo, ExternRelo, FuncInfo, LineInfo, ProgSpec, Spec, Subprog};
+pub use spec::{
+    CoreRelo, ExternKind, ExternRelo, ExternSpec, FuncInfo, KconfigType, KconfigVar, LineInfo,
+    MapKind, MapSpec, Pinning, ProgSpec, SlotValue, Spec, Subprog,
+};

@@ -7,25 +7,28 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use stylet_btf::Btf;
 
-use crate::btf_fixup::{add_value_type, fix_btf};
-use crate::btf_maps::{BtfMap, btf_maps};
-use crate::code_info::CodeInfo;
-use crate::collect::{Collected, Func};
-use crate::data_maps::{data_maps, internal_map};
 use crate::elf::Elf;
+use crate::elf::btf_fixup::{add_value_type, fix_btf};
+use crate::elf::code_info::CodeInfo;
+use crate::elf::collect::{Collected, Func};
+use crate::elf::externs::{externs, kconfig_size};
 use crate::error::Error;
-use crate::extern_spec::ExternSpec;
-use crate::externs::{externs, kconfig_size};
-use crate::legacy_maps::legacy_maps;
+use crate::link::relo::{Symbols, collect_relos};
 use crate::link::{Linker, assign_core_relos, exception_callbacks};
-use crate::map_spec::MapKind;
-use crate::map_values::{SlotNames, fill_values};
-use crate::relo::{Symbols, collect_relos};
+use crate::maps::btf::{BtfMap, btf_maps};
+use crate::maps::data::{check_data_size, data_maps, internal_map};
+use crate::maps::legacy::legacy_maps;
+use crate::maps::values::{SlotNames, fill_values};
 use crate::sec::{SecDef, SecSpec};
+use crate::spec::ExternSpec;
+use crate::spec::MapKind;
 use crate::spec::{ProgSpec, Spec};
 
 /// Bytes kept of an object's name.
 const OBJ_NAME_MAX: usize = 15;
+
+/// Maps of an object; a program uses at most 64 (`MAX_USED_MAPS`).
+const MAX_MAPS: usize = 1 << 16;
 
 /// What parsing is given besides the file's bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +50,7 @@ impl Spec {
     pub fn parse_with(bytes: &[u8], options: &Options<'_>) -> Result<Spec, Error> {
         let elf = Elf::parse(bytes)?;
         let mut collected = Collected::new(&elf)?;
+        check_data_size(&elf, &collected)?;
         let plain = collected.btf.map(parse_btf).transpose()?;
         let externs = externs(&elf, plain.as_ref())?;
         let by_symbol =
@@ -113,16 +117,18 @@ fn add_maps(
             spec.maps.push(map);
         }
     }
+    check_map_count(spec.maps.len())?;
     if let Some(idx) = collected.btf_maps {
         let btf = btf.ok_or_else(|| Error::NoBtf { what: "section", name: ".maps".to_string() })?;
         let mut maps = btf_maps(btf, elf.sections[idx].size, options.relaxed_maps)?;
+        check_map_count(maps.len())?;
         fill_map_values(elf, collected, btf, &mut maps, spec.maps.len())?;
         for BtfMap { map, var, .. } in maps {
             symbols.maps.insert((idx, var.offset.into()), spec.maps.len() as u32);
             spec.maps.push(map);
         }
     }
-    for (idx, map) in data_maps(elf, collected, &spec.name)? {
+    for (idx, map) in data_maps(elf, collected, &spec.name) {
         symbols.data.insert(idx, spec.maps.len() as u32);
         spec.maps.push(map);
     }
@@ -139,6 +145,13 @@ fn add_maps(
         spec.maps.iter_mut().for_each(|map| add_value_type(map, btf));
     }
     Ok(())
+}
+
+fn check_map_count(count: usize) -> Result<(), Error> {
+    match count {
+        0..=MAX_MAPS => Ok(()),
+        _ => Err(Error::Limit { what: "maps", value: count as u64, max: MAX_MAPS as u64 }),
+    }
 }
 
 fn fill_map_values(

@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 
 use stylet_uapi::MapType;
 
-use crate::collect::Collected;
 use crate::elf::Elf;
+use crate::elf::collect::Collected;
 use crate::error::Error;
-use crate::map_spec::{MapKind, MapSpec};
+use crate::spec::{MapKind, MapSpec};
 
 /// Bytes of a kernel object's name with its NUL (`BPF_OBJ_NAME_LEN`).
 const OBJ_NAME_LEN: usize = 16;
@@ -20,20 +20,21 @@ pub(crate) const F_MMAPABLE: u32 = 1 << 10;
 /// All data sections of an object together: what a small file with a hostile `.bss` may make us allocate.
 const MAX_DATA: u64 = 64 << 20;
 
+/// Refuses objects whose data sections together are larger than anything a program uses.
+pub(crate) fn check_data_size(elf: &Elf<'_>, collected: &Collected<'_>) -> Result<(), Error> {
+    let sizes = collected.data.iter().map(|&(idx, _)| elf.sections[idx].size);
+    match sizes.fold(0u64, u64::saturating_add) {
+        0..=MAX_DATA => Ok(()),
+        value => Err(Error::Limit { what: "bytes of data sections", value, max: MAX_DATA }),
+    }
+}
+
 /// The maps of an object's data sections, each with the section it holds.
 pub(crate) fn data_maps(
     elf: &Elf<'_>,
     collected: &Collected<'_>,
     name: &str,
-) -> Result<Vec<(usize, MapSpec)>, Error> {
-    let total = collected
-        .data
-        .iter()
-        .try_fold(0u64, |sum, &(idx, _)| sum.checked_add(elf.sections[idx].size));
-    let total = total.unwrap_or(u64::MAX);
-    if total > MAX_DATA {
-        return Err(Error::Limit { what: "bytes of data sections", value: total, max: MAX_DATA });
-    }
+) -> Vec<(usize, MapSpec)> {
     let map = |&(idx, kind): &(usize, MapKind)| {
         let section = &elf.sections[idx];
         let contents = match kind {
@@ -42,7 +43,7 @@ pub(crate) fn data_maps(
         };
         (idx, internal_map(name, section.name, kind, contents))
     };
-    Ok(collected.data.iter().map(map).collect())
+    collected.data.iter().map(map).collect()
 }
 
 /// An array of one value. Its BTF and `BPF_F_MMAPABLE` follow from the object's BTF, see `btf_fixup`.

@@ -6,12 +6,12 @@ use alloc::string::ToString;
 use stylet_btf::Btf;
 use stylet_uapi::MapType;
 
-use crate::btf_maps::{BtfMap, is_map_in_map};
-use crate::collect::Collected;
+use crate::elf::collect::Collected;
 use crate::elf::{Elf, Rel, Symbol};
 use crate::error::{Error, MapFault};
-use crate::map_spec::SlotValue;
-use crate::relo::map_rels;
+use crate::link::relo::map_rels;
+use crate::maps::btf::{BtfMap, is_map_in_map};
+use crate::spec::SlotValue;
 
 /// Bytes of a pointer in a BPF object.
 const PTR_SIZE: u64 = 8;

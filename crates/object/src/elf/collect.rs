@@ -11,9 +11,9 @@ use stylet_insn::Insn;
 
 use crate::elf::{Elf, Section, Symbol};
 use crate::error::Error;
-use crate::map_spec::MapKind;
-use crate::relo::Relo;
+use crate::link::relo::Relo;
 use crate::spec::CoreRelo;
+use crate::spec::MapKind;
 
 /// Bytes kept of a licence (`bpf_object::license` with its NUL is 64).
 const LICENSE_MAX: usize = 63;

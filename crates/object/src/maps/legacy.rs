@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use object::elf::{STB_LOCAL, STT_SECTION};
 use stylet_uapi::MapType;
 
-use crate::collect::malformed;
+use crate::elf::collect::malformed;
 use crate::elf::{Elf, Symbol};
 use crate::error::{Error, MapFault};
-use crate::map_spec::MapSpec;
+use crate::spec::MapSpec;
 
 /// Bytes of `struct bpf_map_def`: type, key size, value size, entries, flags.
 const MAP_DEF_SIZE: usize = 20;

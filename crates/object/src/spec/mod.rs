@@ -1,5 +1,11 @@
 //! What an object file holds, as plain data.
 
+mod ext;
+mod map;
+
+pub use ext::{ExternKind, ExternSpec, KconfigType, KconfigVar};
+pub use map::{MapKind, MapSpec, Pinning, SlotValue};
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,8 +13,6 @@ use stylet_btf::core_relo::Outcome;
 use stylet_btf::{Btf, ReloKind};
 use stylet_insn::Insn;
 
-use crate::extern_spec::ExternSpec;
-use crate::map_spec::MapSpec;
 use crate::sec::SecSpec;
 
 /// An object file, parsed: a pure function of its bytes and its name.

@@ -11,12 +11,12 @@ use hashbrown::{HashMap, HashSet};
 use object::elf::{STB_GLOBAL, STB_WEAK, STT_OBJECT, STV_HIDDEN, STV_INTERNAL};
 use stylet_btf::{Btf, DataSec, FuncLinkage, SecVar, Type, TypeId, VarLinkage};
 
-use crate::collect::Collected;
-use crate::data_maps::F_MMAPABLE;
+use crate::elf::collect::Collected;
 use crate::elf::{Elf, Symbol};
 use crate::error::Error;
-use crate::extern_spec::{ExternKind, ExternSpec};
-use crate::map_spec::MapSpec;
+use crate::maps::data::F_MMAPABLE;
+use crate::spec::MapSpec;
+use crate::spec::{ExternKind, ExternSpec};
 
 /// `BTF_VAR_STATIC`, `BTF_FUNC_STATIC`
 const STATIC: u32 = 0;

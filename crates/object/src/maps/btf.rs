@@ -9,7 +9,10 @@ use stylet_btf::{Btf, Composite, Member, SecVar, Type, TypeId, VarLinkage};
 use stylet_uapi::MapType;
 
 use crate::error::{Error, MapFault};
-use crate::map_spec::{MapSpec, Pinning};
+use crate::spec::{MapSpec, Pinning};
+
+/// Bytes of a map's name: many variables may share one string of BTF.
+const MAX_NAME: usize = 1024;
 
 /// A map and where its definition lies in `.maps`.
 pub(crate) struct BtfMap<'a> {
@@ -40,6 +43,13 @@ fn btf_map(btf: &Btf, sec_var: SecVar, size: u64, relaxed: bool) -> Result<BtfMa
     };
     if name.is_empty() {
         return Err(reason("a map without a name"));
+    }
+    if name.len() > MAX_NAME {
+        return Err(Error::Limit {
+            what: "bytes of a map's name",
+            value: name.len() as u64,
+            max: MAX_NAME as u64,
+        });
     }
     if u64::from(sec_var.offset) + u64::from(sec_var.size) > size {
         return Err(reason("the definition crosses the section's end"));

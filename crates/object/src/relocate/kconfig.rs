@@ -3,8 +3,8 @@
 use alloc::string::{String, ToString};
 
 use crate::error::ExternFault;
-use crate::extern_spec::{ExternSpec, KconfigType, KconfigVar};
 use crate::relocate::Target;
+use crate::spec::{ExternSpec, KconfigType, KconfigVar};
 
 /// `enum libbpf_tristate`
 const TRI_NO: u64 = 0;

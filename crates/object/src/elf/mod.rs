@@ -1,20 +1,31 @@
 //! The ELF container: checked sections, symbols and relocations of a BPF object.
 
-use alloc::string::ToString;
+pub(crate) mod btf_fixup;
+pub(crate) mod code_info;
+pub(crate) mod collect;
+pub(crate) mod externs;
+
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use object::LittleEndian;
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_BPF, EM_NONE, ET_REL, FileHeader64, Rel64,
-    SHT_SYMTAB,
+    SHT_SYMTAB, SectionHeader64,
 };
-use object::read::elf::{FileHeader as _, SectionHeader as _, Sym as _};
+use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
 use crate::error::Error;
 
 /// Offsets in `e_ident`.
 const EI_CLASS: usize = 4;
 const EI_DATA: usize = 5;
+
+/// Bytes of a section's name: a path (PATH_MAX) and what surrounds it.
+const MAX_SECTION_NAME: usize = 8192;
+/// Bytes of a symbol's name. Names may share their bytes in the file; copies of them do not.
+const MAX_SYMBOL_NAME: usize = 1024;
 
 const LE: LittleEndian = LittleEndian;
 
@@ -72,46 +83,31 @@ impl<'a> Elf<'a> {
         }
         let table = header.sections(LE, bytes).map_err(fail("section table"))?;
         let mut sections = Vec::with_capacity(table.len());
-        let mut symtabs = 0;
         for (index, shdr) in table.iter().enumerate() {
-            let raw = table
-                .section_name(LE, shdr)
-                .map_err(|err| Error::SectionHeader { index, reason: err.to_string() })?;
-            let name = core::str::from_utf8(raw).map_err(|_| Error::SectionHeader {
-                index,
-                reason: "its name is not UTF-8".to_string(),
-            })?;
-            let data = shdr
-                .data(LE, bytes)
-                .map_err(|err| Error::SectionHeader { index, reason: err.to_string() })?;
-            symtabs += usize::from(shdr.sh_type(LE) == SHT_SYMTAB);
-            sections.push(Section {
-                name,
-                kind: shdr.sh_type(LE),
-                flags: shdr.sh_flags(LE),
-                info: shdr.sh_info(LE),
-                entsize: shdr.sh_entsize(LE),
-                size: shdr.sh_size(LE),
-                data,
+            let section = section(&table, shdr, bytes);
+            sections.push(section.map_err(|reason| Error::SectionHeader { index, reason })?);
+        }
+        // Bytes that many sections share would be copied for each.
+        let held =
+            sections.iter().fold(0usize, |sum, section| sum.saturating_add(section.data.len()));
+        if held > bytes.len() {
+            return Err(Error::Elf {
+                what: "section table",
+                reason: "sections overlap".to_string(),
             });
         }
-        match symtabs {
+        match sections.iter().filter(|section| section.kind == SHT_SYMTAB).count() {
             0 => return Err(Error::NoSymbols),
             1 => {}
-            _ => return Err(Error::SymbolTables { count: symtabs }),
+            count => return Err(Error::SymbolTables { count }),
         }
         let symtab = table.symbols(LE, bytes, SHT_SYMTAB).map_err(fail("symbol table"))?;
         let mut symbols = Vec::with_capacity(symtab.len());
         for (index, sym) in symtab.symbols().iter().enumerate() {
-            let raw = sym
-                .name(LE, symtab.strings())
-                .map_err(|err| Error::Symbol { index, reason: err.to_string() })?;
-            let name = core::str::from_utf8(raw).map_err(|_| Error::Symbol {
-                index,
-                reason: "its name is not UTF-8".to_string(),
-            })?;
+            let name = sym.name(LE, symtab.strings()).map_err(|err| err.to_string());
+            let name = name.and_then(|raw| checked_name(raw, MAX_SYMBOL_NAME));
             symbols.push(Symbol {
-                name,
+                name: name.map_err(|reason| Error::Symbol { index, reason })?,
                 value: sym.st_value(LE),
                 size: sym.st_size(LE),
                 shndx: sym.st_shndx(LE),
@@ -153,6 +149,30 @@ impl<'a> Elf<'a> {
         }
         self.sections.get(symbol.shndx as usize).map_or("", |section| section.name)
     }
+}
+
+fn section<'a>(
+    table: &SectionTable<'a, Header>,
+    shdr: &SectionHeader64<LittleEndian>,
+    bytes: &'a [u8],
+) -> Result<Section<'a>, String> {
+    let name = table.section_name(LE, shdr).map_err(|err| err.to_string())?;
+    Ok(Section {
+        name: checked_name(name, MAX_SECTION_NAME)?,
+        kind: shdr.sh_type(LE),
+        flags: shdr.sh_flags(LE),
+        info: shdr.sh_info(LE),
+        entsize: shdr.sh_entsize(LE),
+        size: shdr.sh_size(LE),
+        data: shdr.data(LE, bytes).map_err(|err| err.to_string())?,
+    })
+}
+
+fn checked_name(raw: &[u8], max: usize) -> Result<&str, String> {
+    if raw.len() > max {
+        return Err(format!("its name of {} bytes exceeds {max}", raw.len()));
+    }
+    core::str::from_utf8(raw).map_err(|_| "its name is not UTF-8".to_string())
 }
 
 fn check_ident(bytes: &[u8]) -> Result<(), Error> {

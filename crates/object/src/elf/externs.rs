@@ -10,8 +10,8 @@ use stylet_btf::{Btf, FuncLinkage, Type, TypeId, VarLinkage};
 
 use crate::elf::Elf;
 use crate::error::{Error, ExternFault};
-use crate::extern_spec::{ExternKind, ExternSpec, KconfigType, KconfigVar};
-use crate::relo::is_extern;
+use crate::link::relo::is_extern;
+use crate::spec::{ExternKind, ExternSpec, KconfigType, KconfigVar};
 
 /// All externs, kconfig first, in libbpf's order, each with its symbol.
 pub(crate) fn externs(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<(usize, ExternSpec)>, Error> {
@@ -29,7 +29,7 @@ pub(crate) fn externs(elf: &Elf<'_>, btf: Option<&Btf>) -> Result<Vec<(usize, Ex
         found.push((sym_idx, spec));
     }
     found.sort_by(|(_, a), (_, b)| order(a, b));
-    place_kconfig(&mut found);
+    place_kconfig(&mut found)?;
     Ok(found)
 }
 
@@ -43,14 +43,19 @@ fn order(a: &ExternSpec, b: &ExternSpec) -> Ordering {
 }
 
 /// Gives each kconfig extern its place in the `.kconfig` map.
-fn place_kconfig(found: &mut [(usize, ExternSpec)]) {
+fn place_kconfig(found: &mut [(usize, ExternSpec)]) -> Result<(), Error> {
     let mut end = 0u32;
     for (_, spec) in found {
         if let ExternKind::Kconfig(var) = &mut spec.kind {
             var.offset = end.next_multiple_of(var.align);
-            end = var.offset.saturating_add(var.size);
+            end = var.offset + var.size;
+            if end > MAX_KCONFIG_MAP {
+                let what = "bytes of kconfig values";
+                return Err(Error::Limit { what, value: end.into(), max: MAX_KCONFIG_MAP.into() });
+            }
         }
     }
+    Ok(())
 }
 
 /// Bytes of the `.kconfig` map.
@@ -148,3 +153,5 @@ impl<'a> BtfIndex<'a> {
 
 /// Bytes of one kconfig value: strings of a kernel's configuration are shorter by far.
 const MAX_KCONFIG: u32 = 1 << 16;
+/// Bytes of the `.kconfig` map.
+const MAX_KCONFIG_MAP: u32 = 1 << 24;

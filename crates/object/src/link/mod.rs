@@ -1,23 +1,26 @@
 //! Linking: a program followed by every function it uses, each once (`bpf_object__reloc_code`).
 
+pub(crate) mod relo;
+
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
 use stylet_btf::{Btf, Type};
-use stylet_insn::opcode;
+use stylet_insn::{Insn, opcode};
 
-use crate::code_info::{CodeInfo, in_func};
-use crate::collect::{Collected, Func};
+use crate::elf::code_info::{CodeInfo, in_func};
+use crate::elf::collect::{Collected, Func};
 use crate::error::{Error, RelocFault};
-use crate::extern_spec::{ExternKind, ExternSpec};
-use crate::relo::{Relo, ReloKind, find_func, relo_at};
+use crate::link::relo::{Relo, ReloKind, find_func, relo_at};
 use crate::spec::{CoreRelo, ExternRelo, FuncInfo, LineInfo, ProgSpec, Subprog};
+use crate::spec::{ExternKind, ExternSpec};
 
 /// Slots of a linked program (`BPF_COMPLEXITY_LIMIT_INSNS`, kernel/bpf/syscall.c refuses more).
 const MAX_PROG_INSNS: u64 = 1_000_000;
-/// Slots of all linked programs of an object: each program has its own copy of the functions it uses.
+/// Slots of all linked programs of an object, and what comes with them: each program has its own copy of the
+/// functions it uses.
 const MAX_TOTAL_INSNS: u64 = 8_000_000;
 
 /// What linking needs to know of the object.
@@ -123,7 +126,7 @@ impl Linker<'_> {
         let func = &self.funcs[func_idx];
         let base = linked.prog.insns.len() as u64;
         let size = base + u64::from(func.len());
-        self.total += u64::from(func.len());
+        self.total += self.cost(func);
         if size > MAX_PROG_INSNS {
             return Err(Error::Limit {
                 what: "instructions of a program",
@@ -133,7 +136,7 @@ impl Linker<'_> {
         }
         if self.total > MAX_TOTAL_INSNS {
             return Err(Error::Limit {
-                what: "instructions of all programs",
+                what: "copies of functions in all programs",
                 value: self.total,
                 max: MAX_TOTAL_INSNS,
             });
@@ -156,6 +159,16 @@ impl Linker<'_> {
             self.apply(linked, func, relo, base)?;
         }
         Ok(())
+    }
+
+    /// What a copy of a function takes, in slots: hostile files have short functions with long names and many records.
+    fn cost(&self, func: &Func<'_>) -> u64 {
+        let records = self.info.sections.get(&func.sec_idx).map_or(0, |section| {
+            in_func(&section.funcs, func, |r| r.insn_idx).len()
+                + in_func(&section.lines, func, |r| r.insn_idx).len()
+        });
+        let names = (func.name.len() + func.section.len()) / Insn::SIZE;
+        u64::from(func.len()) + (records + names + func.relos.len() + func.core_relos.len()) as u64
     }
 
     /// Line and function records. When the main function has none, none are kept; when another has none, that is an

@@ -9,8 +9,8 @@ use object::elf::{
 };
 use stylet_insn::{Insn, opcode};
 
-use crate::code_info::CodeInfo;
-use crate::collect::{Collected, Func};
+use crate::elf::code_info::CodeInfo;
+use crate::elf::collect::{Collected, Func};
 use crate::elf::{Elf, Rel, Section, Symbol};
 use crate::error::{Error, RelocFault};
 

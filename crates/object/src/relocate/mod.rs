@@ -1,5 +1,7 @@
 //! Fitting an object to a target: CO-RE, kconfig values, kernel variables and functions.
 
+mod kconfig;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,11 +10,10 @@ use stylet_btf::core_relo::{Relocator, types_are_compat};
 use stylet_btf::{Btf, Kind, ReloKind, Type, TypeId, ext};
 use stylet_insn::{Insn, opcode};
 
-use crate::code_info::source_line;
+use crate::elf::code_info::source_line;
 use crate::error::{Error, ExternFault, Place};
-use crate::extern_spec::{ExternKind, ExternSpec};
-use crate::kconfig;
-use crate::map_spec::MapKind;
+use crate::spec::MapKind;
+use crate::spec::{ExternKind, ExternSpec};
 use crate::spec::{ProgSpec, Spec};
 
 /// `imm` of the helper call that replaces the call of a weak kfunc that the target does not have, plus the index of

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use stylet_btf::{Btf, Ext, ext};
 
-use crate::collect::Func;
 use crate::elf::Elf;
+use crate::elf::collect::Func;
 use crate::error::{Error, Place, SourceLine};
 use crate::spec::{CoreRelo, FuncInfo, LineInfo};
 
