@@ -168,7 +168,11 @@ fn stub_code(own: &Regs) -> Vec<u8> {
 /// Bytes that no code uses: zeros up to the end of a file's code mapping (the linker's padding of the last page), or what
 /// a tracer that died has left there.
 fn find_spare(pid: i32, memory: &Memory, maps: &Maps) -> Result<(u64, Vec<u8>)> {
-    for map in maps.0.iter().filter(|m| m.exec && !m.write && (m.is_file() || m.name == "[vdso]")) {
+    for map in maps
+        .0
+        .iter()
+        .filter(|m| m.exec && !m.write && !m.shared && (m.is_file() || m.name == "[vdso]"))
+    {
         let at = map.end - STUB as u64;
         let Ok(bytes) = memory.bytes(at, STUB) else { continue };
         let left_over = bytes.starts_with(&[0x0f, 0x05, 0x48, 0xb8])

@@ -207,7 +207,8 @@ fn restart_interrupted(thread: &mut Thread) {
         && INTERRUPTED_BY_STOPS.contains(&(thread.regs.orig_rax as i64));
     if interrupted && Status::of(thread.tid).is_ok_and(|s| s.pending == 0) {
         thread.regs.rax = (-ERESTARTNOHAND) as u64;
-        thread.changed = true;
+        // At once: should the tracer die, the thread does not see the error. A failure means it was killed.
+        let _ = raw::set_regs(thread.tid, &thread.regs);
     }
 }
 

@@ -246,7 +246,7 @@ impl State {
     ) -> Result<()> {
         let block = self.make_block(stop, plan, module, &probes)?;
         self.memory.write(block.at, &block.code)?;
-        let jump = jump_bytes(plan.patch_at, block.entry).ok_or(Error::NoSpace {
+        let jump = jump_bytes(plan.patch_at, block.at).ok_or(Error::NoSpace {
             pid: self.pid,
             len: block.code.len() as u64,
             near: plan.site,

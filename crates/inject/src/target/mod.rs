@@ -1,6 +1,7 @@
 //! A traced process: windows mapped into it, sites patched in it, and the way back.
 
 mod attach;
+mod inherit;
 mod quiet;
 mod region;
 mod resolve;
@@ -17,7 +18,7 @@ pub use undo::Detached;
 pub use window::{WindowId, WindowSpec};
 
 use crate::proc::{self, Maps, Memory};
-use crate::ptrace::{Session, Stop};
+use crate::ptrace::{Session, Stop, Wait, wait_blocking};
 use crate::{Error, Result};
 use state::State;
 use std::time::Duration;
@@ -67,6 +68,23 @@ impl Target {
     /// Whether the program has been started and not yet let run.
     pub fn is_held(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Waits for the end of a program started with [`Target::spawn`]; its wait status (see waitpid(2)).
+    pub fn wait(&mut self) -> Result<i32> {
+        self.resume();
+        loop {
+            match wait_blocking(self.pid) {
+                Ok(Wait::Ended(status)) => return Ok(status),
+                Ok(_) => {}
+                Err(source) => return Err(Error::Sys { pid: self.pid, call: "waitpid", source }),
+            }
+        }
+    }
+
+    /// The same probes as a child inherited them.
+    fn from_state(state: State) -> Target {
+        Target { pid: state.pid, state: Some(Box::new(state)), held: None }
     }
 
     /// Process id.

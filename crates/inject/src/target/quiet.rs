@@ -51,7 +51,7 @@ impl State {
                 .map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()))
                 .collect();
             for (i, &word) in words.iter().enumerate() {
-                if !within(&regions, word) || self.starts_block(word) {
+                if !within(&regions, word) || self.is_replaced_return(word) {
                     continue;
                 }
                 if returns.binary_search(&word).is_err() {
@@ -65,7 +65,7 @@ impl State {
     }
 
     /// A replaced return address: the table of its region knows it.
-    fn starts_block(&self, addr: u64) -> bool {
-        self.sites.values().map(|s| &s.block).chain(&self.retired).any(|b| b.at == addr)
+    fn is_replaced_return(&self, addr: u64) -> bool {
+        self.sites.values().map(|s| &s.block).chain(&self.retired).any(|b| b.ret_at == Some(addr))
     }
 }

@@ -126,11 +126,6 @@ impl State {
         self.regions.push(Region { start, free, header });
         Ok(())
     }
-
-    /// The region around an address.
-    pub fn region_at(&self, addr: u64) -> Option<usize> {
-        self.regions.iter().position(|r| r.code().contains(&addr))
-    }
 }
 
 /// A word that tells this region from that of any other tracer.

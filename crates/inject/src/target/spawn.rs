@@ -86,10 +86,11 @@ fn fork_stopped(command: &Command) -> Result<Child> {
     let exec = Exec::new(command).map_err(failed)?;
     let (mut wait, go) = io::pipe().map_err(failed)?;
     let (failure, mut tell) = io::pipe().map_err(failed)?;
+    let (args, env) = (pointers(&exec.args), pointers(&exec.env));
     // SAFETY: the child calls only what is async-signal-safe, and never returns.
     match unsafe { libc::fork() } {
         -1 => Err(failed(io::Error::last_os_error())),
-        0 => exec.run(&mut wait, &mut tell),
+        0 => exec.run(&args, &env, &mut wait, &mut tell),
         pid => Ok(Child { pid, go, failure }),
     }
 }
@@ -123,26 +124,22 @@ impl Exec {
         })
     }
 
-    fn run(&self, wait: &mut io::PipeReader, tell: &mut io::PipeWriter) -> ! {
+    fn run(
+        &self,
+        args: &[Text],
+        env: &[Text],
+        wait: &mut io::PipeReader,
+        tell: &mut io::PipeWriter,
+    ) -> ! {
         use io::{Read, Write};
-        let error = self.exec(|| wait.read(&mut [0]).is_ok_and(|n| n == 1));
+        let error = self.exec(args, env, || wait.read(&mut [0]).is_ok_and(|n| n == 1));
         let _ = tell.write_all(&error.raw_os_error().unwrap_or(0).to_le_bytes());
         // SAFETY: ends the child without running anything of the parent's.
         unsafe { libc::_exit(127) }
     }
 
-    fn exec(&self, proceed: impl FnOnce() -> bool) -> io::Error {
-        let pointers = |list: &[CString]| -> [*const libc::c_char; MAX_STRINGS] {
-            let mut out = [std::ptr::null(); MAX_STRINGS];
-            for (slot, text) in out[..MAX_STRINGS - 1].iter_mut().zip(list) {
-                *slot = text.as_ptr();
-            }
-            out
-        };
-        if self.args.len() >= MAX_STRINGS || self.env.len() >= MAX_STRINGS {
-            return io::Error::from_raw_os_error(libc::E2BIG);
-        }
-        let (args, env) = (pointers(&self.args), pointers(&self.env));
+    /// Waits for `proceed`, then replaces the child. `args` and `env` end with null pointers.
+    fn exec(&self, args: &[Text], env: &[Text], proceed: impl FnOnce() -> bool) -> io::Error {
         if !proceed() {
             return io::Error::from_raw_os_error(libc::ECANCELED);
         }
@@ -161,8 +158,13 @@ impl Exec {
     }
 }
 
-/// Arguments or variables of a program, the final null pointer included; kept on the child's stack.
-const MAX_STRINGS: usize = 16384;
+/// A string of the new program.
+type Text = *const libc::c_char;
+
+/// An array for execve.
+fn pointers(list: &[CString]) -> Vec<Text> {
+    list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
 
 impl Child {
     /// Seizes the child and lets it reach the end of its execve.

@@ -33,7 +33,7 @@ pub struct State {
 }
 
 /// A patched site.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Site {
     /// How it was patched.
     pub plan: Plan,
@@ -43,13 +43,6 @@ pub struct Site {
     pub block: Block,
     /// Its programs, in order of attachment.
     pub probes: Vec<Probe>,
-}
-
-impl Site {
-    /// Whether it has a program at the function's return.
-    pub fn has_return(&self) -> bool {
-        self.probes.iter().any(|p| p.kind == Kind::Return)
-    }
 }
 
 /// A program on a site.

@@ -1,6 +1,7 @@
 //! Taking probes and mappings out again.
 
 use super::attach::{ProbeId, module_range};
+use super::inherit::Inherited;
 use super::region::Region;
 use super::state::State;
 use super::{Stop, Target};
@@ -11,6 +12,9 @@ use std::time::Duration;
 
 /// Attempts to find a process with no thread in our code.
 const ATTEMPTS: u32 = 120;
+
+/// Rounds of looking for children.
+const GENERATIONS: u32 = 8;
 
 /// What a detach has achieved.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +31,21 @@ pub struct Detached {
 impl Target {
     pub(super) fn detach_all(&mut self) -> Result<Detached> {
         let mut report = Detached::default();
+        let inherited = Inherited::of(self.state());
         let own = self.detach_one();
         report.add(self.pid, own)?;
+        // A child may have had children of its own in the meantime: look until there is no new one.
+        for _ in 0..GENERATIONS {
+            let new =
+                inherited.heirs().into_iter().filter(|pid| !report.knows(*pid)).collect::<Vec<_>>();
+            if new.is_empty() {
+                break;
+            }
+            for pid in new {
+                let outcome = inherited.target(pid).and_then(|mut heir| heir.detach_one());
+                report.add(pid, outcome)?;
+            }
+        }
         Ok(report)
     }
 
@@ -49,6 +66,12 @@ impl Target {
 }
 
 impl Detached {
+    fn knows(&self, pid: i32) -> bool {
+        self.clean.contains(&pid)
+            || self.gone.contains(&pid)
+            || self.left_mapped.iter().any(|(p, _)| *p == pid)
+    }
+
     fn add(&mut self, pid: i32, outcome: Result<Option<i32>>) -> Result<()> {
         match outcome {
             Ok(None) => self.clean.push(pid),
@@ -65,7 +88,7 @@ impl State {
     pub fn detach_probe(&mut self, stop: &mut Stop, probe: ProbeId) -> Result<()> {
         let found = self.sites.values().find(|s| s.probes.iter().any(|p| p.id == probe));
         let site = found.ok_or(Error::Unknown { what: "probe" })?;
-        let (plan, old) = (site.plan.clone(), site.block.at);
+        let (plan, old) = (site.plan.clone(), site.block.ret_at);
         let mut probes = site.probes.clone();
         probes.retain(|p| p.id != probe);
         if probes.is_empty() {
@@ -79,8 +102,8 @@ impl State {
             self.install(stop, &plan, &module_range(&maps, map), probes)?;
         }
         if self.presence(stop).between.is_none() {
-            let new = self.sites.get(&plan.site).filter(|s| s.has_return()).map(|s| s.block.at);
-            self.redirect_returns(|t| if t == old { new } else { Some(t) })?;
+            let new = self.sites.get(&plan.site).and_then(|s| s.block.ret_at);
+            self.redirect_returns(|t| if Some(t) == old { new } else { Some(t) })?;
         }
         self.reclaim(stop)
     }
@@ -104,7 +127,7 @@ impl State {
         let live = self.live_trampolines()?;
         let retired = std::mem::take(&mut self.retired);
         for block in retired {
-            if live.contains(&block.at) {
+            if block.ret_at.is_some_and(|at| live.contains(&at)) {
                 self.retired.push(block);
             } else if let Some(region) =
                 self.regions.iter_mut().find(|r| r.code().contains(&block.at))

@@ -172,6 +172,19 @@ impl Asm {
         }
     }
 
+    /// `lea reg, [rip + label]`
+    pub fn label_address(&mut self, reg: Reg, label: Label) {
+        let r = reg as u8;
+        self.bytes(&[0x48 | (r >> 3) << 2, 0x8d, 0x05 | (r & 7) << 3]);
+        self.fix(label);
+    }
+
+    /// `call label`
+    pub fn call_label(&mut self, label: Label) {
+        self.bytes(&[0xe8]);
+        self.fix(label);
+    }
+
     /// Near call where the target is within reach, else through a 64-bit word behind the code.
     pub fn call(&mut self, target: u64) {
         self.transfer(&[0xe8], &[0xff, 0x15], target);
@@ -205,18 +218,6 @@ impl Asm {
     /// `js label`
     pub fn jump_negative(&mut self, label: Label) {
         self.bytes(&[0x0f, 0x88]);
-        self.fix(label);
-    }
-
-    /// `jnz label`
-    pub fn jump_nonzero(&mut self, label: Label) {
-        self.bytes(&[0x0f, 0x85]);
-        self.fix(label);
-    }
-
-    /// `jmp label`
-    pub fn jump_label(&mut self, label: Label) {
-        self.bytes(&[0xe9]);
         self.fix(label);
     }
 

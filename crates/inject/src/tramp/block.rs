@@ -1,6 +1,6 @@
 //! The trampolines of one site.
 
-use super::asm::{Asm, Reg};
+use super::asm::{Asm, Label, Reg};
 use super::frame::{Frame, IP, OFF_OVERRIDE, Place};
 use super::run::{Bound, emit};
 use super::table;
@@ -28,12 +28,12 @@ pub struct BlockSpec<'a> {
 /// A finished block.
 #[derive(Clone, Debug)]
 pub struct Block {
-    /// First byte: also the address that a replaced return address has, if there is a return part.
+    /// First byte, where the site's jump goes.
     pub at: u64,
     /// The bytes.
     pub code: Vec<u8>,
-    /// Where the site's jump goes.
-    pub entry: u64,
+    /// What a replaced return address is, if there is a return part.
+    pub ret_at: Option<u64>,
     /// Places of the displaced instructions: (original, here).
     pub moved: Vec<(u64, u64)>,
     /// Return addresses of the calls made; behind each one on a stack is a frame's marker.
@@ -44,21 +44,17 @@ pub struct Block {
 pub fn build(spec: &BlockSpec) -> Result<Block> {
     let mut asm = Asm::new(spec.at);
     let mut returns = Vec::new();
-    if !spec.ret.is_empty() {
-        emit_return(&mut asm, spec, &mut returns);
-        while asm.here() % 16 != 0 {
-            asm.bytes(&[0xcc]);
-        }
-    }
-    let entry = asm.here();
-    emit_entry(&mut asm, spec, &mut returns);
+    let body = asm.label();
+    let ret_at = emit_entry(&mut asm, spec, body, &mut returns);
+    asm.bind(body);
     let Relocated { code, moved } = spec.plan.relocate(asm.here())?;
     asm.bytes(&code);
     asm.jump(spec.plan.resume());
-    Ok(Block { at: spec.at, code: asm.finish(), entry, moved, returns })
+    Ok(Block { at: spec.at, code: asm.finish(), ret_at, moved, returns })
 }
 
-fn emit_entry(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
+/// The entry part, and the return part if there is one. `body` is the displaced instructions.
+fn emit_entry(asm: &mut Asm, spec: &BlockSpec, body: Label, returns: &mut Vec<u64>) -> Option<u64> {
     let place = if spec.inside { Place::Inside } else { Place::Entry };
     let frame = Frame::new(place, spec.entry);
     frame.enter(asm);
@@ -66,13 +62,34 @@ fn emit_entry(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
     for prog in spec.entry {
         emit(asm, prog, false, returns);
     }
-    if !spec.ret.is_empty() {
-        asm.lea(Reg::Rdi, frame.slot());
-        asm.address(Reg::Rsi, spec.table);
-        asm.address(Reg::Rdx, spec.at);
-        asm.call(spec.routines);
-        returns.push(asm.here());
+    if spec.ret.is_empty() {
+        emit_override(asm, &frame);
+        frame.leave(asm);
+        return None;
     }
+    let (back, plain) = (asm.label(), asm.label());
+    asm.lea(Reg::Rdi, frame.slot());
+    asm.address(Reg::Rsi, spec.table);
+    asm.label_address(Reg::Rdx, back);
+    asm.call(spec.routines);
+    returns.push(asm.here());
+    emit_override(asm, &frame);
+    asm.bytes(&[0x85, 0xc0]); // test eax, eax
+    asm.jump_zero(plain);
+    frame.leave(asm);
+    // The call puts our return address into the slot. So each return meets the one that the processor predicts.
+    asm.lea(Reg::Rsp, (Reg::Rsp, 8));
+    asm.call_label(body);
+    asm.bind(back);
+    let ret_at = asm.here();
+    emit_return(asm, spec, returns);
+    asm.bind(plain);
+    frame.leave(asm);
+    Some(ret_at)
+}
+
+/// Returns to the caller at once if a program has said so. Keeps `eax`.
+fn emit_override(asm: &mut Asm, frame: &Frame) {
     if frame.overrides {
         let run = asm.label();
         asm.bytes(&[0x83, 0x7c, 0x24, OFF_OVERRIDE as u8, 0]); // cmp dword [rsp + OFF_OVERRIDE], 0
@@ -81,7 +98,6 @@ fn emit_entry(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
         asm.bytes(&[0xc3]); // ret
         asm.bind(run);
     }
-    frame.leave(asm);
 }
 
 fn emit_return(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
@@ -98,8 +114,5 @@ fn emit_return(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
         emit(asm, prog, true, returns);
     }
     frame.leave(asm);
-    // The popped word is in the red zone, where signal handlers do not write. A `ret` would unbalance the processor's
-    // prediction of the callers' returns.
-    asm.lea(Reg::Rsp, (Reg::Rsp, 8));
-    asm.bytes(&[0xff, 0x64, 0x24, 0xf8]); // jmp [rsp - 8]
+    asm.bytes(&[0xc3]); // ret
 }

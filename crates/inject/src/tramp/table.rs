@@ -7,12 +7,12 @@
 
 use core::arch::global_asm;
 
-/// Entries a slot may be in, from its hash on.
+/// Entries a slot may be in: one cache line of keys.
 pub const WAYS: usize = 8;
 /// log2 of the number of hash values.
-pub const HASH_BITS: u32 = 13;
+pub const HASH_BITS: u32 = 10;
 /// Entries.
-pub const ENTRIES: usize = (1 << HASH_BITS) + WAYS;
+pub const ENTRIES: usize = WAYS << HASH_BITS;
 /// Offset of the count of hits that were not probed because no entry was free.
 pub const MISSED: u64 = 0;
 /// Offset of the address of the region's first return trampoline.
@@ -28,8 +28,9 @@ pub const SIZE: u64 = (ORIGS + (ENTRIES as u64) * 8).next_multiple_of(4096);
 /// Multiplier of the hash (2^64 / golden ratio).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-// enter: rdi = slot, rsi = table, rdx = trampoline to return through. Changes rax rcx rdx r8 r9 r10 r11 and flags.
-// leave: rdi = slot, rsi = table. rax = the address to return to. Changes rcx rdx r8 r9 r10 r11 and flags.
+// enter: rdi = slot, rsi = table, rdx = trampoline to return through. rax = 1 if the slot now holds the trampoline, else 0.
+// leave: rdi = slot, rsi = table. rax = the address to return to.
+// Both change rax rcx rdx r8 r9 r10 r11 and flags.
 global_asm!(
     ".pushsection .text.stylet_inject_ret,\"ax\",@progbits",
     ".globl stylet_inject_ret_start",
@@ -38,23 +39,61 @@ global_asm!(
     ".hidden stylet_inject_ret_leave",
     ".globl stylet_inject_ret_end",
     ".hidden stylet_inject_ret_end",
-    "stylet_inject_ret_start:",
+    // r8 = the slot's bucket.
+    ".macro stylet_inject_bucket",
     "movabs rax, {golden}",
     "mov rcx, rdi",
     "shr rcx, 3",
     "imul rax, rcx",
     "shr rax, {shift}",
-    "lea r8, [rsi + rax*8 + {keys}]",
+    "shl rax, 6",
+    "lea r8, [rsi + rax + {keys}]",
+    ".endm",
+    ".balign 16",
+    "stylet_inject_ret_start:",
+    "stylet_inject_bucket",
     // r9 = key to insert: one more than the newest of this slot if the slot holds a trampoline of ours (tail call).
     "mov r9, rdi",
     "mov r10, [rdi]",
-    "xor ecx, ecx",
     "cmp r10, [rsi + {ret_start}]",
     "jb 2f",
     "cmp r10, [rsi + {ret_end}]",
-    "jae 2f",
+    "jb 3f",
+    // A fresh call: older entries of this slot are stale.
+    "2:",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "mov rax, [r8 + \\i]",
+    "xor rax, rdi",
+    "cmp rax, 7",
+    "ja 4f",
+    "mov qword ptr [r8 + \\i], 0",
+    "4:",
+    ".endr",
+    // Claim an empty entry.
+    "5:",
+    "xor eax, eax",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "cmp qword ptr [r8 + \\i], rax",
+    "jne 6f",
+    "lock cmpxchg [r8 + \\i], r9",
+    "lea rcx, [r8 + \\i]",
+    "je 7f",
+    "xor eax, eax",
+    "6:",
+    ".endr",
+    "8:",
+    "lock inc qword ptr [rsi + {missed}]",
+    "xor eax, eax",
+    "ret",
+    "7:",
+    "mov [rcx + {origs_minus_keys}], r10",
+    "mov [rdi], rdx",
+    "mov eax, 1",
+    "ret",
+    // A tail call.
     "3:",
-    "mov rax, [r8 + rcx*8]",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "mov rax, [r8 + \\i]",
     "mov r11, rax",
     "xor r11, rdi",
     "cmp r11, 7",
@@ -63,76 +102,35 @@ global_asm!(
     "jb 4f",
     "lea r9, [rax + 1]",
     "4:",
-    "inc ecx",
-    "cmp ecx, {ways}",
-    "jne 3b",
-    // The eighth tail call is not probed.
+    ".endr",
+    // Of many tail calls that share a slot the ninth and later are not probed.
     "mov rax, r9",
     "xor rax, rdi",
     "cmp rax, 7",
-    "ja 8f",
-    "jmp 6f",
-    // A fresh call: older entries of this slot are stale.
-    "2:",
-    "mov rax, [r8 + rcx*8]",
-    "xor rax, rdi",
-    "cmp rax, 7",
-    "ja 5f",
-    "mov qword ptr [r8 + rcx*8], 0",
-    "5:",
-    "inc ecx",
-    "cmp ecx, {ways}",
-    "jne 2b",
-    // Claim an empty entry.
-    "6:",
-    "xor ecx, ecx",
-    "7:",
-    "cmp qword ptr [r8 + rcx*8], 0",
-    "jne 9f",
-    "xor eax, eax",
-    "lock cmpxchg [r8 + rcx*8], r9",
-    "jne 9f",
-    "lea r8, [r8 + rcx*8]",
-    "mov [r8 + {origs_minus_keys}], r10",
-    "mov [rdi], rdx",
-    "ret",
-    "9:",
-    "inc ecx",
-    "cmp ecx, {ways}",
-    "jne 7b",
-    "8:",
-    "lock inc qword ptr [rsi + {missed}]",
-    "ret",
+    "ja 8b",
+    "jmp 5b",
     ".balign 16",
     "stylet_inject_ret_leave:",
-    "movabs rax, {golden}",
-    "mov rcx, rdi",
-    "shr rcx, 3",
-    "imul rax, rcx",
-    "shr rax, {shift}",
-    "lea r8, [rsi + rax*8 + {keys}]",
-    "xor ecx, ecx",
+    "stylet_inject_bucket",
     "xor r9d, r9d",
     "xor r10d, r10d",
-    "2:",
-    "mov rax, [r8 + rcx*8]",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "mov rax, [r8 + \\i]",
     "mov r11, rax",
     "xor r11, rdi",
     "cmp r11, 7",
-    "ja 3f",
+    "ja 2f",
     "cmp rax, r9",
-    "jb 3f",
+    "jb 2f",
     "mov r9, rax",
-    "lea r10, [r8 + rcx*8]",
-    "3:",
-    "inc ecx",
-    "cmp ecx, {ways}",
-    "jne 2b",
+    "lea r10, [r8 + \\i]",
+    "2:",
+    ".endr",
     // No entry: nobody can know where to return to.
     "test r10, r10",
-    "jne 4f",
+    "jne 3f",
     "ud2",
-    "4:",
+    "3:",
     "mov rax, [r10 + {origs_minus_keys}]",
     "mov qword ptr [r10], 0",
     "ret",
@@ -146,7 +144,6 @@ global_asm!(
     ret_start = const RET_START,
     ret_end = const RET_END,
     missed = const MISSED,
-    ways = const WAYS,
 );
 
 unsafe extern "C" {
@@ -165,18 +162,6 @@ pub fn code() -> &'static [u8] {
 /// Offset of `leave` in [`code`].
 pub fn leave_offset() -> u64 {
     (&raw const stylet_inject_ret_leave) as u64 - (&raw const stylet_inject_ret_start) as u64
-}
-
-/// Replaced return addresses in a table's bytes: (slot, depth, original).
-pub fn live(bytes: &[u8]) -> Vec<(u64, u64, u64)> {
-    let word = |at: usize| {
-        bytes.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()))
-    };
-    (0..ENTRIES)
-        .map(|i| (word(KEYS as usize + i * 8), word(ORIGS as usize + i * 8)))
-        .filter(|(key, _)| *key != 0)
-        .map(|(key, orig)| (key & !7, key & 7, orig))
-        .collect()
 }
 
 #[cfg(test)]
@@ -208,8 +193,8 @@ mod tests {
             unsafe { f(slot, self.0.as_mut_ptr()) }
         }
         fn live(&self) -> usize {
-            let bytes: Vec<u8> = self.0.iter().flat_map(|w| w.to_le_bytes()).collect();
-            live(&bytes).len()
+            let keys = KEYS as usize / 8;
+            self.0[keys..keys + ENTRIES].iter().filter(|k| **k != 0).count()
         }
     }
 
@@ -255,7 +240,7 @@ mod tests {
         }
         let taken = slots.iter().filter(|&&s| s == 0x1800).count();
         assert_eq!((taken, table.0[0] as usize), (table.live(), slots.len() - taken));
-        assert!(taken > ENTRIES / 2);
+        assert!(taken > ENTRIES / 2, "{taken}");
         for slot in slots.iter_mut().filter(|s| **s == 0x1800) {
             assert_eq!(table.leave(slot), 0x77);
         }

@@ -39,11 +39,6 @@ impl Arena {
         unsafe { self.base.add((DATA_OFF + 8 * i) as usize).cast::<u64>().read_volatile() }
     }
 
-    pub fn set_word(&self, i: u64, value: u64) {
-        // SAFETY: as above.
-        unsafe { self.base.add((DATA_OFF + 8 * i) as usize).cast::<u64>().write_volatile(value) }
-    }
-
     /// Adds a program; gives its offset.
     pub fn code(&mut self, build: impl FnOnce(&mut Prog)) -> u64 {
         let mut prog = Prog { at: self.next, bytes: Vec::new() };
@@ -90,6 +85,11 @@ impl Prog {
 
     pub fn raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// `mov rax` from a word.
+    pub fn load_word(&mut self, word: u64) {
+        self.rip(&[0x48, 0x8b, 0x05], word);
     }
 
     /// `lock inc` of a word.

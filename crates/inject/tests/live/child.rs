@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use stylet_inject::proc::{Map, Maps, Memory};
 
 /// A running part of this binary that obeys one command per line.
 pub struct Traced {
@@ -47,15 +48,50 @@ impl Traced {
         self.ask(line).parse().expect("a number")
     }
 
+    /// Address of one of the functions of `parts::SITES`.
+    pub fn addr(&mut self, name: &str) -> u64 {
+        let index =
+            crate::parts::SITES.iter().position(|(n, _)| *n == name).expect("a known function");
+        self.number(&format!("addr {index}"))
+    }
+
     /// Lets it end by itself; it must have found nothing wrong.
     pub fn quit(mut self) {
         self.tell("quit");
         assert!(self.child.wait().expect("waits").success());
     }
+}
 
-    pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// Code bytes and mappings of a process, to compare.
+pub struct Snapshot {
+    maps: Maps,
+    code: Vec<u8>,
+}
+
+impl Snapshot {
+    /// Of all code of the process's executable.
+    pub fn of(pid: i32) -> Snapshot {
+        let mut maps = Maps::of(pid).expect("maps");
+        let exe = std::env::current_exe().expect("own path");
+        let code = maps.0.iter().find(|m| m.exec && m.path().as_ref() == Some(&exe)).expect("code");
+        let code = Memory::open(pid)
+            .expect("memory")
+            .bytes(code.start, code.size() as usize)
+            .expect("bytes");
+        // What the process itself allocates meanwhile.
+        maps.0.retain(|m| m.is_file() || m.exec);
+        Snapshot { maps, code }
+    }
+
+    /// Panics with the differences.
+    pub fn assert_same(&self, before: &Snapshot) {
+        let only = |a: &Snapshot, b: &Snapshot| -> Vec<Map> {
+            a.maps.0.iter().filter(|m| !b.maps.0.contains(m)).cloned().collect()
+        };
+        let (new, lost) = (only(self, before), only(before, self));
+        assert!(new.is_empty() && lost.is_empty(), "mappings: new {new:#x?}, lost {lost:#x?}");
+        let bytes = self.code.iter().zip(&before.code).position(|(a, b)| a != b);
+        assert_eq!(bytes, None, "offset of the first code byte that differs");
     }
 }
 

@@ -3,7 +3,12 @@
 mod arena;
 mod basic;
 mod child;
+mod crash;
+mod family;
 mod parts;
+mod refusals;
+mod start;
+mod stress;
 
 use libtest_mimic::{Arguments, Trial};
 
@@ -13,9 +18,15 @@ fn main() {
         return;
     }
     let args = Arguments::from_args();
-    let mut trials: Vec<Trial> = Vec::new();
-    trials.extend(basic::trials());
-    libtest_mimic::run(&args, trials).exit();
+    let parts = [
+        basic::trials(),
+        crash::trials(),
+        family::trials(),
+        refusals::trials(),
+        start::trials(),
+        stress::trials(),
+    ];
+    libtest_mimic::run(&args, parts.into_iter().flatten().collect()).exit();
 }
 
 /// A named test.

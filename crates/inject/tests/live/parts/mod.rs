@@ -1,0 +1,99 @@
+//! What the traced processes do.
+
+use std::io::BufRead;
+
+mod busy;
+mod code;
+mod waits;
+
+use code::*;
+pub use code::{MANY, SITES};
+
+/// Runs a part until its input ends or says `quit`.
+pub fn run(part: &str) {
+    match part {
+        "calls" => obey(calls),
+        "busy" => obey(busy::new()),
+        "waits" => obey(waits::new()),
+        "tracer" => crate::crash::tracer(),
+        // SAFETY: the function has this signature.
+        "once" => std::process::exit(unsafe { probed_sum(1, 1, 1, 1, 1, 2) } as i32),
+        _ => panic!("unknown part {part}"),
+    }
+}
+
+fn obey(mut act: impl FnMut(&str, u64) -> u64) {
+    for line in std::io::stdin().lock().lines() {
+        let line = line.expect("reads");
+        let (word, number) = line.split_once(' ').unwrap_or((&line, "0"));
+        if word == "quit" {
+            return;
+        }
+        println!("{}", act(word, number.parse().expect("a number")));
+    }
+}
+
+fn calls(word: &str, n: u64) -> u64 {
+    // SAFETY: the functions above have these signatures.
+    unsafe {
+        match word {
+            "addr_sum" => probed_sum as *const () as u64,
+            "addr" => SITES[n as usize].1(),
+            "addr_fact" => probed_fact as *const () as u64,
+            "sum" => (0..n).map(|i| probed_sum(i, 2, 3, 4, 5, 6)).sum(),
+            "fact" => probed_fact(n),
+            "ns" => per_call(n),
+            "tail" => probed_tail(n),
+            "even" => probed_even(n),
+            "jumps" => jumps(n),
+            "state" => code::state_errors(n),
+            "fork" => fork_caller(),
+            "malloc" => (0..n)
+                .map(|i| vec![1u8; 100 + i as usize].iter().map(|&b| b as u64).sum::<u64>())
+                .sum(),
+            _ => panic!("unknown command {word}"),
+        }
+    }
+}
+
+/// Picoseconds of processor time per call of `probed_sum`, of `n` calls.
+fn per_call(n: u64) -> u64 {
+    let now = || {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `time` outlives the call.
+        unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    };
+    let start = now();
+    for i in 0..n {
+        // SAFETY: as above.
+        std::hint::black_box(unsafe { probed_sum(i, 2, 3, 4, 5, 6) });
+    }
+    (now() - start) * 1000 / n
+}
+
+/// Calls of the recursive function that are left by longjmp, `n` of them; the signal mask and stack stay right.
+fn jumps(n: u64) -> u64 {
+    // SAFETY: `probed_leave` unwinds to `call_leaver`, which is written for that.
+    (0..n).map(|_| unsafe { call_leaver() }).sum()
+}
+
+/// Forks a child that calls until this process ends or kills it; gives its id.
+fn fork_caller() -> u64 {
+    // SAFETY: the child makes only system calls and calls of the functions above.
+    unsafe {
+        let parent = libc::getpid();
+        match libc::fork() {
+            0 => {
+                while libc::getppid() == parent {
+                    if probed_sum(1, 2, 3, 4, 5, 6) != 21 || probed_fact(5) != 120 {
+                        libc::_exit(9);
+                    }
+                    libc::usleep(200);
+                }
+                libc::_exit(0)
+            }
+            pid => pid as u64,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Changes under load: many threads, signals, waits in the kernel, many sites.
+
+use crate::arena::{Arena, plain};
+use crate::basic::{probe, wait_for};
+use crate::child::{Snapshot, Traced};
+use crate::parts::MANY;
+use crate::trial;
+use libtest_mimic::Trial;
+use std::time::{Duration, Instant};
+use stylet_inject::{Kind, ProbeSpec, Target};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("attach_and_detach_under_load", load),
+        trial("signals_during_attach", signals),
+        trial("waits_are_not_disturbed", waits),
+        trial("all_of_libc", libc),
+    ]
+}
+
+/// How long a test loops.
+const TIME: Duration = Duration::from_secs(3);
+
+/// Attaches entry, return and offset probes to all functions, lets the process run, detaches; until time is up.
+fn cycle(child: &mut Traced, mut between: impl FnMut(i32)) {
+    let pid = child.pid();
+    let names = [
+        "sum", "fact", "tail", "even", "odd", "still", "moved", "branch", "call", "padded", "leave",
+    ];
+    let mut sites: Vec<u64> = names.iter().map(|n| child.addr(n)).collect();
+    let inside = child.addr("inside") + 10;
+    let many = child.addr("many");
+    sites.extend((0..MANY).map(|i| many + 32 * i));
+    let before = Snapshot::of(pid);
+    let start = Instant::now();
+    while start.elapsed() < TIME {
+        let mut arena = Arena::new();
+        let (enter, ret, at) = (arena.counter(0), arena.counter(1), arena.counter(2));
+        let mut target = Target::attach(pid).unwrap();
+        let window = target.map_window(&arena.spec()).unwrap();
+        let mut specs: Vec<ProbeSpec> = vec![probe(inside, Kind::Offset, plain(window, at))];
+        for &site in &sites {
+            specs.push(probe(site, Kind::Return, plain(window, ret)));
+            specs.push(probe(site, Kind::Entry, plain(window, enter)));
+        }
+        let ids: Vec<_> =
+            target.attach_probes(&specs).unwrap().into_iter().map(|r| r.unwrap()).collect();
+        wait_for(|| arena.word(0) > 1000 && arena.word(1) > 1000 && arena.word(2) > 10);
+        between(pid);
+        for id in ids.iter().step_by(7) {
+            target.detach_probe(*id).unwrap();
+        }
+        between(pid);
+        let report = target.detach().unwrap();
+        assert_eq!(report.clean, [pid], "{report:?}");
+        assert_eq!(child.number("wrong"), 0);
+    }
+    Snapshot::of(pid).assert_same(&before);
+}
+
+fn load() {
+    let mut child = Traced::start("busy");
+    child.number("threads 4");
+    cycle(&mut child, |_| {});
+    child.quit();
+}
+
+fn signals() {
+    let mut child = Traced::start("busy");
+    child.number("threads 3");
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (pid, end) = (child.pid(), stop.clone());
+    // Real-time signals are queued one by one: each must arrive.
+    let sender = std::thread::spawn(move || {
+        let mut sent = 0u64;
+        while !end.load(std::sync::atomic::Ordering::Relaxed) {
+            // SAFETY: a signal to a process of ours, which is not waited for before the thread ends.
+            let rc = unsafe { libc::sigqueue(pid, libc::SIGRTMIN(), std::mem::zeroed()) };
+            sent += u64::from(rc == 0);
+            if sent % 8 == 0 {
+                std::thread::sleep(Duration::from_micros(300));
+            }
+        }
+        sent
+    });
+    cycle(&mut child, |_| {});
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let sent = sender.join().unwrap();
+    let mut got = 0;
+    for _ in 0..2000 {
+        got = child.number("signals");
+        if got == sent {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(got, sent);
+    child.quit();
+}
+
+fn waits() {
+    let mut child = Traced::start("waits");
+    let start = Instant::now();
+    let arena = Arena::new();
+    while start.elapsed() < TIME {
+        let mut target = Target::attach(child.pid()).unwrap();
+        target.map_window(&arena.spec()).unwrap();
+        target.detach().unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(child.number("rounds") > 20);
+    assert_eq!(child.number("wrong"), 0, "bits as in parts::waits");
+    child.quit();
+}
+
+/// Probes on every function of the C library that can be patched.
+fn libc() {
+    let mut child = Traced::start("calls");
+    let mut arena = Arena::new();
+    let code = arena.counter(0);
+    // It has been loaded once it answers.
+    child.addr("sum");
+    let before = Snapshot::of(child.pid());
+    let mut target = Target::attach(child.pid()).unwrap();
+    let window = target.map_window(&arena.spec()).unwrap();
+    let functions = match target.functions("libc", "*") {
+        Ok(functions) => functions,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let prog = plain(window, code);
+    let specs: Vec<ProbeSpec> =
+        functions.iter().map(|f| probe(f.site, Kind::Entry, prog)).collect();
+    let results = target.attach_probes(&specs).unwrap();
+    let done = results.iter().filter(|r| r.is_ok()).count();
+    println!("{done} of {} functions", results.len());
+    assert!(done * 10 > results.len() * 8);
+    for (function, error) in
+        functions.iter().zip(&results).filter_map(|(f, r)| Some((f, r.as_ref().err()?))).take(5)
+    {
+        println!("{}: {error}", function.name.as_deref().unwrap_or("?"));
+    }
+    child.number("malloc 100");
+    assert_eq!(child.number("fact 10"), 3628800);
+    assert!(arena.word(0) > 100);
+    assert!(target.detach().unwrap().left_mapped.is_empty());
+    child.number("malloc 100");
+    Snapshot::of(child.pid()).assert_same(&before);
+    child.quit();
+}
