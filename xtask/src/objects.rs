@@ -24,7 +24,7 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     let mut failed = Vec::new();
     let mut built = 0;
     for source in &sources {
-        match one(source, &scratch, check) {
+        match one(root, source, &scratch, check) {
             Ok(true) => built += 1,
             Ok(false) => {}
             Err(e) => failed.push(format!("{}: {e}", source.display())),
@@ -59,7 +59,7 @@ fn find(folder: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 /// Builds one source; `Ok(false)` when it has no `// build:` line and no prebuilt object.
-fn one(source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
+fn one(root: &Path, source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
     let object = source.with_extension("o");
     let text = std::fs::read_to_string(source).map_err(|e| e.to_string())?;
     let Some(command) = text.lines().find_map(|l| l.trim().strip_prefix("// build:")) else {
@@ -74,10 +74,12 @@ fn one(source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
     let fresh = scratch.join(name).with_extension("o");
     let mut words = command.split_whitespace();
     let clang = versioned(words.next().ok_or("an empty '// build:' line")?);
-    // The source is named relative to its folder so that BTF's line info is the same on every machine.
+    // BTF's line info names the source relative to the repository: the same on every machine.
+    let inside = folder.strip_prefix(root).unwrap_or(folder);
     sh(Command::new(&clang)
         .current_dir(folder)
         .args(words)
+        .arg(format!("-fdebug-compilation-dir={}", inside.display()))
         .arg("-I/usr/include/x86_64-linux-gnu")
         .args(["-c", name, "-o"])
         .arg(&fresh))?;
