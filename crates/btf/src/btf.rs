@@ -101,6 +101,18 @@ impl Btf {
         decode(btf.inner.words.get(at as usize..)?)
     }
 
+    /// The words that describe a type, the three of its header first.
+    pub(crate) fn raw(&self, id: TypeId) -> Option<&[u32]> {
+        let mut btf = self;
+        while id < btf.inner.start_id {
+            btf = btf.inner.base.as_ref()?;
+        }
+        let at = *btf.inner.offsets.get((id - btf.inner.start_id) as usize)? as usize;
+        let words = btf.inner.words.get(at..)?;
+        let info = *words.get(1)?;
+        words.get(..3 + extra_words(info_kind(info)?, info_vlen(info)))
+    }
+
     /// Like [`Btf::type_by_id`] with an error for ids that do not exist.
     pub fn get(&self, id: TypeId) -> Result<Type<'_>, Error> {
         self.type_by_id(id).ok_or(Error::NoSuchType { id })

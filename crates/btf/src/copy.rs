@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 
 use crate::Btf;
-use crate::btf::{Inner, extra_words, info_kind, info_vlen};
 use crate::builder::BtfBuilder;
 use crate::types::*;
 
@@ -38,19 +37,6 @@ fn layout(kind: Kind) -> (Word, &'static [Word]) {
     }
 }
 
-/// The words of a type, its header first.
-fn raw(btf: &Btf, id: TypeId) -> Option<(Kind, &[u32])> {
-    let mut btf = btf;
-    while id < btf.start_id() {
-        btf = btf.base()?;
-    }
-    let Inner { offsets, words, .. } = &*btf.inner;
-    let words = words.get(*offsets.get((id - btf.start_id()) as usize)? as usize..)?;
-    let info = *words.get(1)?;
-    let kind = info_kind(info)?;
-    Some((kind, words.get(..3 + extra_words(kind, info_vlen(info)))?))
-}
-
 /// Words of type `id` of `btf`, with names in the builder's strings and ids translated by `map`.
 pub(crate) fn translate(
     to: &mut BtfBuilder,
@@ -58,7 +44,8 @@ pub(crate) fn translate(
     id: TypeId,
     map: &mut dyn FnMut(TypeId) -> TypeId,
 ) -> Option<Vec<u32>> {
-    let (kind, words) = raw(btf, id)?;
+    let words = btf.raw(id)?;
+    let kind = btf.kind(id)?;
     let (arg, tail) = layout(kind);
     let header = [Word::Name, Word::Plain, arg];
     let meanings = header.iter().chain(tail.iter().cycle());

@@ -158,6 +158,8 @@ pub enum Fault {
     SecVar { var: u32 },
     #[error("variable {var}: Invalid offset")]
     SecOffset { var: u32 },
+    #[error("variable {var}: Invalid size")]
+    SecSize { var: u32 },
     #[error("Invalid component_idx {index}")]
     Component { index: i32 },
     #[error("Type tags don't precede modifiers")]

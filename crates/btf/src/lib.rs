@@ -8,6 +8,7 @@ extern crate alloc;
 
 mod btf;
 pub mod builder;
+mod check;
 mod copy;
 pub mod core_relo;
 mod declarator;
