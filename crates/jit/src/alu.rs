@@ -1,7 +1,7 @@
 //! Arithmetic, moves and byte swaps (RFC 9669 section 4).
 
 use crate::Error;
-use crate::emit::{Alu, Shift, Size, Unary};
+use crate::emit::{Alu, Base, Mem, Shift, Size, Unary};
 use crate::func::Gen;
 use crate::regs::{FP, Reg};
 use stylet_insn::{Insn, opcode as op};
@@ -28,9 +28,12 @@ impl Gen<'_> {
                 .and_then(|c| if w { i32::try_from(c).ok() } else { Some(c as i32) }),
         };
         match (insn.op(), imm) {
+            (op::ADD, _) if !w && self.add_copy(insn, imm) => {}
             (op::ADD, _) => self.alu_op(w, Alu::Add, insn, imm),
+            (op::SUB, Some(imm)) if !w && self.add_copy(insn, Some(imm.wrapping_neg())) => {}
             (op::SUB, _) => self.alu_op(w, Alu::Sub, insn, imm),
             (op::OR, _) => self.alu_op(w, Alu::Or, insn, imm),
+            (op::AND, _) if self.test_and_branch(w, insn, imm) => {}
             (op::AND, Some(imm)) if self.and_mask(w, dst, imm) => {}
             (op::AND, _) => self.alu_op(w, Alu::And, insn, imm),
             (op::XOR, _) => self.alu_op(w, Alu::Xor, insn, imm),
@@ -79,12 +82,42 @@ impl Gen<'_> {
                 self.asm.alu_ri(w, op, dst, imm);
             }
             None => {
-                let src = self.read(insn.src);
+                let src = self.operand(insn.src);
                 let dst = self.write(insn.dst);
                 self.asm.alu_rr(w, op, dst, src);
             }
         }
         self.alu_done(w, insn.dst);
+    }
+
+    /// A 32-bit addition to a copy of another register, in one `lea`.
+    fn add_copy(&mut self, insn: Insn, imm: Option<i32>) -> bool {
+        let Some(from) = self.values.copied(insn.dst) else { return false };
+        let base = crate::regs::x86(from);
+        let mem = match imm {
+            Some(imm) => Mem::base(base, imm),
+            None if insn.src == insn.dst => {
+                Mem { base: Base::Reg(base), index: Some((base, 0)), disp: 0 }
+            }
+            None => {
+                Mem { base: Base::Reg(base), index: Some((self.operand(insn.src), 0)), disp: 0 }
+            }
+        };
+        let dst = self.write(insn.dst);
+        self.asm.lea(false, dst, mem);
+        self.values.set_bits(insn.dst, 32);
+        true
+    }
+
+    /// dst = dst rotated left.
+    pub fn rotate(&mut self, insn: Insn, by: u8) {
+        let w = insn.class() == op::ALU64;
+        self.read(insn.dst);
+        let reg = self.write(insn.dst);
+        self.asm.shift_ri(w, Shift::Rol, reg, by);
+        if !w {
+            self.values.set_bits(insn.dst, 32);
+        }
     }
 
     /// `and` with a mask that a shorter instruction does, or that changes nothing.
@@ -119,7 +152,7 @@ impl Gen<'_> {
         if known <= bits {
             return self.set_copy(dst, src);
         }
-        let from = self.read(src);
+        let from = self.operand(src);
         let to = self.write(dst);
         match bits {
             8 => self.asm.movzx(Size::B, to, from),
@@ -130,7 +163,7 @@ impl Gen<'_> {
     }
 
     fn sign_extend(&mut self, w: bool, dst: u8, src: u8, size: Size) {
-        let from = self.read(src);
+        let from = self.operand(src);
         let to = self.write(dst);
         self.asm.movsx(w, size, to, from);
         self.values.set_bits(dst, if w { 64 } else { 32 });
@@ -156,20 +189,39 @@ impl Gen<'_> {
     }
 
     fn mul(&mut self, w: bool, insn: Insn, imm: Option<i32>) {
-        let old = self.read(insn.dst);
         match imm {
             Some(imm) => {
+                let from = self.operand(insn.dst);
                 let dst = self.write(insn.dst);
-                self.asm.imul_rri(w, dst, old, imm);
+                self.mul_imm(w, dst, from, imm);
             }
             None => {
-                let src = self.read(insn.src);
+                self.read(insn.dst);
+                let src = self.operand(insn.src);
                 let dst = self.write(insn.dst);
                 self.asm.imul_rr(w, dst, src);
             }
         }
         if !w {
             self.values.set_bits(insn.dst, 32);
+        }
+    }
+
+    /// Small factors by `lea` and a shift, whose latency is less.
+    fn mul_imm(&mut self, w: bool, dst: Reg, from: Reg, imm: i32) {
+        let twos = imm.trailing_zeros() as u8;
+        let scale = match imm >> (twos & 31) {
+            3 => 1,
+            5 => 2,
+            9 => 3,
+            _ => 0,
+        };
+        if imm <= 0 || scale == 0 || twos > 3 {
+            return self.asm.imul_rri(w, dst, from, imm);
+        }
+        self.asm.lea(w, dst, Mem { base: Base::Reg(from), index: Some((from, scale)), disp: 0 });
+        if twos > 0 {
+            self.asm.shift_ri(w, Shift::Shl, dst, twos);
         }
     }
 
@@ -217,7 +269,10 @@ impl Gen<'_> {
         }
         let known = self.values.bits(dst);
         if by == 0 {
-            return if w { () } else { self.zero_extend(dst, dst, 32) };
+            if !w {
+                self.zero_extend(dst, dst, 32);
+            }
+            return;
         }
         self.read(dst);
         let reg = self.write(dst);

@@ -32,7 +32,7 @@ impl Gen<'_> {
         let src = self.read(insn.src);
         match insn.imm {
             op::XCHG => {
-                let mem = self.mem(insn.dst, i32::from(insn.off));
+                let mem = self.mem(insn.dst, i32::from(insn.off), false);
                 self.write(insn.src);
                 self.asm.xchg(w, mem, src);
                 self.values.set_bits(insn.src, if w { 64 } else { 32 });
@@ -40,7 +40,7 @@ impl Gen<'_> {
             }
             op::CMPXCHG => {
                 self.read(R0);
-                let mem = self.mem(insn.dst, i32::from(insn.off));
+                let mem = self.mem(insn.dst, i32::from(insn.off), false);
                 self.write(R0);
                 self.asm.lock_cmpxchg(w, mem, src);
                 if !w {
@@ -64,7 +64,7 @@ impl Gen<'_> {
             self.fetch_loop(w, alu, insn);
             return Ok(());
         }
-        let mem = self.mem(insn.dst, i32::from(insn.off));
+        let mem = self.mem(insn.dst, i32::from(insn.off), false);
         if fetch {
             self.write(insn.src);
             self.asm.lock_xadd(w, mem, src);

@@ -58,9 +58,26 @@ impl Gen<'_> {
         if func.is_entry && func.needs_ctx && self.run_ctx != Reg::R9 {
             self.asm.mov_rr(true, Reg::R9, self.run_ctx);
         }
+        let needs_ctx = func.needs_ctx;
         let entry = self.entry(callee);
-        self.asm.call_label(entry);
+        if self.is_tail_position(needs_ctx) {
+            self.idx += 1;
+            self.leave_frame();
+            self.asm.jmp(entry);
+        } else {
+            self.asm.call_label(entry);
+        }
         Ok(())
+    }
+
+    /// Whether the callee can return to our caller in our stead: `exit` follows, no pointer into our frame can exist, and
+    /// the callee does not want the run context in a register that leaving restores.
+    fn is_tail_position(&self, needs_ctx: bool) -> bool {
+        let (func, next) = (self.cur_func(), self.idx + 1);
+        let exit = next < func.end
+            && self.insns[next].code == op::JMP | op::EXIT
+            && !self.scan.targets[next];
+        exit && !func.uses_fp && (!needs_ctx || !func.is_entry)
     }
 
     /// R1 = context, R2 = map, R3 = index. Falls through when there is nothing to go to (emit_bpf_tail_call_indirect,
@@ -109,7 +126,7 @@ impl Gen<'_> {
         }
         let value =
             Mem { base: Base::Reg(Reg::RDI), index: Some((Reg::RAX, shift)), disp: values_off };
-        self.asm.lea(Reg::RAX, value);
+        self.asm.lea(true, Reg::RAX, value);
         self.asm.jmp(done);
         self.asm.bind(null);
         self.asm.mov_ri(Reg::RAX, 0);

@@ -3,6 +3,7 @@
 use crate::Error;
 use crate::emit::{Alu, Cond, Shift, Unary};
 use crate::func::{Gen, StubKind};
+use crate::magic::magic;
 use crate::regs::Reg;
 use stylet_insn::{Insn, opcode as op};
 
@@ -64,6 +65,9 @@ impl Gen<'_> {
                 }
             };
         }
+        if !op.signed && self.div_by_mul(op, dst, reg, magnitude) {
+            return;
+        }
         // A register that `div` leaves alone and that is free: dst itself once it has been copied to rax.
         let divisor = if matches!(dst, R0 | R3) { Reg::R11 } else { reg };
         let (save_rax, save_rdx) = self.save_div(dst, Reg::R10, Reg::R10);
@@ -73,6 +77,53 @@ impl Gen<'_> {
         // Two registers are to be kept only if dst is neither of them; then r11 is free for the second.
         self.asm.mov_ri(divisor, if op.w { by } else { i64::from(by as u32) });
         self.divide(op, dst, divisor, save_rax, save_rdx);
+    }
+
+    /// Unsigned division by a constant as a multiplication. False when there is no constant or no register for it.
+    fn div_by_mul(&mut self, op: Op, dst: u8, reg: Reg, by: u64) -> bool {
+        let Some(m) = magic(by, if op.w { 64 } else { 32 }) else { return false };
+        let factor = i32::try_from(by).ok();
+        if op.is_mod && (m.pre != 0 || (op.w && factor.is_none())) {
+            return false;
+        }
+        if !op.w {
+            self.asm.mov_rr(false, Reg::R10, reg);
+            if m.pre != 0 {
+                self.asm.shift_ri(false, Shift::Shr, Reg::R10, m.pre);
+            }
+            self.asm.mov_ri(Reg::R11, m.mul as i64);
+            self.asm.imul_rr(true, Reg::R10, Reg::R11);
+            self.asm.shift_ri(true, Shift::Shr, Reg::R10, 32 + m.post);
+            if op.is_mod {
+                self.asm.imul_rri(false, Reg::R10, Reg::R10, by as u32 as i32);
+                self.asm.alu_rr(false, Alu::Sub, reg, Reg::R10);
+            } else {
+                self.asm.mov_rr(false, reg, Reg::R10);
+            }
+            return true;
+        }
+        let (save_rax, save_rdx) = self.save_div(dst, Reg::R10, Reg::R10);
+        let mut x = reg;
+        if matches!(dst, R0 | R3) {
+            x = Reg::R11;
+            self.asm.mov_rr(true, x, reg);
+        }
+        if m.pre != 0 {
+            self.asm.shift_ri(true, Shift::Shr, x, m.pre);
+        }
+        self.asm.mov_ri(Reg::RAX, m.mul as i64);
+        self.asm.unary(true, Unary::Mul, x);
+        if m.post != 0 {
+            self.asm.shift_ri(true, Shift::Shr, Reg::RDX, m.post);
+        }
+        let mut result = Reg::RDX;
+        if let (true, Some(factor)) = (op.is_mod, factor) {
+            self.asm.imul_rri(true, Reg::RDX, Reg::RDX, factor);
+            self.asm.alu_rr(true, Alu::Sub, x, Reg::RDX);
+            result = x;
+        }
+        self.finish_div(reg, result, save_rax, save_rdx);
+        true
     }
 
     fn div_reg(&mut self, op: Op, dst: u8, src: u8) {
@@ -158,7 +209,11 @@ impl Gen<'_> {
             self.asm.mov_ri(Reg::RDX, 0);
             self.asm.unary(op.w, Unary::Div, divisor);
         }
-        let (result, dst) = (if op.is_mod { Reg::RDX } else { Reg::RAX }, crate::regs::x86(dst));
+        let result = if op.is_mod { Reg::RDX } else { Reg::RAX };
+        self.finish_div(crate::regs::x86(dst), result, save_rax, save_rdx);
+    }
+
+    fn finish_div(&mut self, dst: Reg, result: Reg, save_rax: Option<Reg>, save_rdx: Option<Reg>) {
         if result != dst {
             self.asm.mov_rr(true, dst, result);
         }

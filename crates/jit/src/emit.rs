@@ -20,6 +20,24 @@ pub(crate) enum Cond {
     G = 15,
 }
 
+impl Cond {
+    /// The condition that holds when this does not.
+    pub fn not(self) -> Cond {
+        match self {
+            Cond::B => Cond::Ae,
+            Cond::Ae => Cond::B,
+            Cond::E => Cond::Ne,
+            Cond::Ne => Cond::E,
+            Cond::Be => Cond::A,
+            Cond::A => Cond::Be,
+            Cond::L => Cond::Ge,
+            Cond::Ge => Cond::L,
+            Cond::Le => Cond::G,
+            Cond::G => Cond::Le,
+        }
+    }
+}
+
 /// Two-operand arithmetic, by the digit in its opcode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -47,6 +65,7 @@ pub(crate) enum Shift {
 #[repr(u8)]
 pub(crate) enum Unary {
     Neg = 3,
+    Mul = 4,
     Div = 6,
     Idiv = 7,
 }
@@ -318,8 +337,8 @@ impl Asm {
         self.buf.push(0x99);
     }
 
-    pub fn lea(&mut self, dst: Reg, mem: Mem) {
-        self.ins(W, &[0x8d], dst.0, mem.into(), &[]);
+    pub fn lea(&mut self, w: bool, dst: Reg, mem: Mem) {
+        self.ins(width(w), &[0x8d], dst.0, mem.into(), &[]);
     }
 
     /// `lea dst, [rip + label]`.

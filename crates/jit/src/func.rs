@@ -4,6 +4,7 @@ use crate::emit::{Alu, Mem};
 use crate::layout::{Asm, Label};
 use crate::lazy::Values;
 use crate::regs::Reg;
+use crate::rotate::{Plan, plan};
 use crate::scan::{Func, Scan, fact, scan};
 use crate::{Code, Error, Options, liveness};
 use stylet_insn::{Insn, opcode as op};
@@ -48,6 +49,7 @@ pub(crate) struct Gen<'a> {
     /// Slot being compiled.
     pub idx: usize,
     pub live_out: Vec<u16>,
+    plans: Vec<Plan>,
     pub values: Values,
     pub slots: Vec<Label>,
     entries: Vec<Label>,
@@ -78,6 +80,7 @@ pub fn compile(prog: &VerifiedProg, opts: &Options) -> Result<Code, Error> {
         cur: 0,
         idx: 0,
         live_out: Vec::new(),
+        plans: Vec::new(),
         values: Values::default(),
         slots,
         entries,
@@ -134,6 +137,7 @@ impl Gen<'_> {
     fn func(&mut self) -> Result<(), Error> {
         let (start, end) = (self.cur_func().start, self.cur_func().end);
         self.live_out = liveness::live_out(self.insns, start, end);
+        self.plans = plan(self.insns, start, end, &self.scan.targets, &self.live_out);
         self.values = Values::default();
         self.asm.bind(self.entries[self.cur]);
         self.prologue();
@@ -169,6 +173,14 @@ impl Gen<'_> {
     }
 
     fn insn(&mut self, insn: Insn) -> Result<(), Error> {
+        match self.plans[self.idx - self.cur_func().start] {
+            Plan::Normal => {}
+            Plan::Skip => return Ok(()),
+            Plan::Rotate(by) => {
+                self.rotate(insn, by);
+                return Ok(());
+            }
+        }
         match insn.class() {
             op::ALU | op::ALU64 => self.alu(insn),
             op::LD => self.ld(insn),

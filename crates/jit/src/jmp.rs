@@ -71,13 +71,13 @@ impl Gen<'_> {
             true => self.values.constant(insn.src),
         };
         let imm = constant.and_then(|c| if w { i32::try_from(c).ok() } else { Some(c as i32) });
-        let dst = self.read(insn.dst);
+        let dst = self.operand(insn.dst);
         let is_set = insn.op() == op::JSET;
         let bit = constant
             .filter(|c| is_set && w && imm.is_none() && c.count_ones() == 1)
             .map(|c| c.trailing_zeros());
         let src = match (imm, bit) {
-            (None, None) => self.read(insn.src),
+            (None, None) => self.operand(insn.src),
             _ => dst,
         };
         self.flush(self.live_after());
@@ -93,8 +93,54 @@ impl Gen<'_> {
             (None, _) if is_set => self.asm.test_rr(w, dst, src),
             (None, _) => self.asm.alu_rr(w, Alu::Cmp, dst, src),
         }
-        let target = self.slots[jump_target(self.idx, insn) as usize];
-        self.asm.jcc(cond, target);
+        self.branch(cond);
         Ok(())
+    }
+
+    /// The jump of the current slot, by flags that are set. One over a `goto` becomes the opposite one of that.
+    pub fn branch(&mut self, cond: Cond) {
+        let target = jump_target(self.idx, self.insns[self.idx]) as usize;
+        let next = self.idx + 1;
+        let is_goto =
+            |i: Insn| matches!(i.code, c if c == op::JMP | op::JA || c == op::JMP32 | op::JA);
+        if target == next + 1 && is_goto(self.insns[next]) && !self.scan.targets[next] {
+            let to = jump_target(next, self.insns[next]) as usize;
+            self.idx = next;
+            if self.fact().seen {
+                return self.asm.jcc(cond.not(), self.slots[to]);
+            }
+            self.idx = next - 1;
+        }
+        self.asm.jcc(cond, self.slots[target]);
+    }
+
+    /// `dst &= x; if dst == 0 goto` (or `!=`), dst not used again, tests without computing. True if that was here.
+    pub fn test_and_branch(&mut self, w: bool, insn: Insn, imm: Option<i32>) -> bool {
+        let next = self.idx + 1;
+        if next >= self.cur_func().end || self.scan.targets[next] {
+            return false;
+        }
+        let jump = self.insns[next];
+        let is_zero_test = matches!(jump.op(), op::JEQ | op::JNE)
+            && matches!(jump.class(), op::JMP | op::JMP32)
+            && !jump.is_src_reg()
+            && jump.imm == 0
+            && jump.dst == insn.dst;
+        let dead = self.live_out[next - self.cur_func().start] & 1 << insn.dst == 0;
+        let fact = crate::scan::fact(self.prog, next);
+        if !is_zero_test || !dead || !fact.seen || fact.branch.is_some() {
+            return false;
+        }
+        let w = w && jump.class() == op::JMP;
+        let dst = self.operand(insn.dst);
+        let src = if imm.is_none() { self.operand(insn.src) } else { dst };
+        self.idx = next;
+        self.flush(self.live_after());
+        match imm {
+            Some(imm) => self.asm.test_ri(w, dst, imm),
+            None => self.asm.test_rr(w, dst, src),
+        }
+        self.branch(if jump.op() == op::JEQ { Cond::E } else { Cond::Ne });
+        true
     }
 }

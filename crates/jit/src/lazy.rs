@@ -55,7 +55,7 @@ pub(crate) struct Values {
     of: [Value; COUNT],
     /// All higher bits are zero.
     bits: [u8; COUNT],
-    /// ZF tells whether this register (all 64 bits if true) is zero, as long as the code ends here.
+    /// ZF tells whether this register is zero (its low half or all of it), as long as the code ends here.
     zf: Option<(u8, bool, usize)>,
 }
 
@@ -88,6 +88,14 @@ impl Values {
         self.get(r).names(of)
     }
 
+    /// The other register that `r` is a pending copy of.
+    pub fn copied(&self, r: u8) -> Option<u8> {
+        match self.get(r) {
+            Value::Addr { start: Start::Reg(s), index: None, disp: 0 } => Some(s),
+            _ => None,
+        }
+    }
+
     /// How many low bits can be other than zero.
     pub fn bits(&self, r: u8) -> u8 {
         match self.get(r) {
@@ -117,12 +125,20 @@ impl Gen<'_> {
         x86(r)
     }
 
-    /// A memory operand at `r + off`.
+    /// A register with the value of `r`, to be read by the next instruction only: that of a pending copy is its source's.
+    pub fn operand(&mut self, r: u8) -> Reg {
+        match self.values.copied(r) {
+            Some(s) => x86(s),
+            None => self.read(r),
+        }
+    }
+
+    /// A memory operand at `r + off`; `lost`: the instruction overwrites `r`.
     ///
     /// A value on top of the register's own old contents is computed first if it is needed later: writing the result of
     /// the instruction could otherwise compute it between here and the access.
-    pub fn mem(&mut self, r: u8, off: i32) -> Mem {
-        if self.values.names(r, r) && self.is_live_after(r) {
+    pub fn mem(&mut self, r: u8, off: i32, lost: bool) -> Mem {
+        if !lost && self.values.names(r, r) && self.is_live_after(r) {
             self.materialise(r);
         }
         self.mem_of_value(r, off)
@@ -145,6 +161,7 @@ impl Gen<'_> {
     fn set(&mut self, r: u8, value: Value, bits: u8) {
         self.values.of[r as usize] = if value == Value::copy_of(r) { Value::Here } else { value };
         self.values.bits[r as usize] = bits;
+        self.values.zf.take_if(|(z, ..)| *z == r);
     }
 
     /// Computes what others still need of `r`'s register, whose contents are about to change.
@@ -203,7 +220,7 @@ impl Gen<'_> {
                     self.asm.mov_rr(true, reg, x86(s));
                     self.values.bits[r as usize] = self.values.bits[s as usize];
                 }
-                (false, _) => self.asm.lea(reg, Mem::base(x86(s), disp)),
+                (false, _) => self.asm.lea(true, reg, Mem::base(x86(s), disp)),
             },
             Value::Addr { start: Start::Reg(s), index: Some((i, 0)), disp: 0 }
                 if s == r || i == r =>
@@ -215,19 +232,22 @@ impl Gen<'_> {
                 match (i == r, shift) {
                     (true, _) => self.asm.shift_ri(true, Shift::Shl, reg, shift),
                     (false, 1) => self.asm.lea(
+                        true,
                         reg,
                         Mem { base: Base::Reg(x86(i)), index: Some((x86(i), 0)), disp: 0 },
                     ),
-                    (false, _) => self
-                        .asm
-                        .lea(reg, Mem { base: Base::None, index: Some((x86(i), shift)), disp: 0 }),
+                    (false, _) => self.asm.lea(
+                        true,
+                        reg,
+                        Mem { base: Base::None, index: Some((x86(i), shift)), disp: 0 },
+                    ),
                 }
             }
             Value::Addr { .. } => {
                 self.values.of[r as usize] = value;
                 let mem = self.mem_of_value(r, 0);
                 self.values.of[r as usize] = Value::Here;
-                self.asm.lea(reg, mem);
+                self.asm.lea(true, reg, mem);
             }
         }
     }
@@ -254,14 +274,18 @@ impl Gen<'_> {
         self.set(dst, value, bits);
     }
 
-    /// The value of `src` for use in another's value.
+    /// The value of `src` for use in another's value. One that names its own register moves there if `src` is not needed.
     fn source(&mut self, src: u8) -> Value {
         if self.values.names(src, src) {
+            if !self.is_live_after(src) {
+                return std::mem::replace(&mut self.values.of[src as usize], Value::Here);
+            }
             self.materialise(src);
         }
         self.as_value(src)
     }
 
+    /// The value of `r` in terms of machine registers.
     fn as_value(&self, r: u8) -> Value {
         match self.values.get(r) {
             Value::Here => Value::copy_of(r),
@@ -291,9 +315,14 @@ impl Gen<'_> {
             return self.add_imm(dst, imm);
         }
         self.redefine(dst);
+        if matches!(self.values.get(dst), Value::Addr { start: Start::Sym(_), .. }) {
+            self.materialise(dst);
+        }
         let value = self.source(src);
         let mut sum = sum(self.as_value(dst), value);
         if sum.is_none() {
+            self.values.of[src as usize] =
+                if value == Value::copy_of(src) { Value::Here } else { value };
             self.materialise(src);
             sum = self::sum(self.as_value(dst), self.as_value(src));
         }
@@ -319,14 +348,15 @@ impl Gen<'_> {
         self.set(dst, value, 64);
     }
 
-    /// The instruction just made sets ZF by the new value of `r`.
+    /// The instruction just made, of 64 bits or else 32, sets ZF by the new value of `r`.
     pub fn zf_is(&mut self, r: u8, w: bool) {
         self.values.zf = Some((r, w, self.asm.buf.len()));
     }
 
-    /// Whether ZF tells if `r` is zero.
+    /// Whether ZF tells if `r` (all 64 bits, or else the low half) is zero.
     pub fn is_zf_of(&self, r: u8, w: bool) -> bool {
-        self.values.zf == Some((r, w, self.asm.buf.len()))
+        let same_width = |set: bool| set == w || self.values.bits(r) <= 32;
+        matches!(self.values.zf, Some((z, set, at)) if z == r && at == self.asm.buf.len() && same_width(set))
     }
 }
 

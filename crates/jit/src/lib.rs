@@ -17,8 +17,10 @@ mod jmp;
 mod layout;
 mod lazy;
 mod liveness;
+mod magic;
 mod mem;
 mod regs;
+mod rotate;
 mod scan;
 
 pub use code::{Code, CpuFeatures, HelperImpl, Options, Reloc, Sym};

@@ -43,7 +43,7 @@ impl Gen<'_> {
         signed: bool,
     ) -> Result<(), Error> {
         let kind = self.check_mem()?;
-        let mem = self.mem(src, i32::from(off));
+        let mem = self.mem(src, i32::from(off), dst == src);
         let reg = self.write(dst);
         let at = self.asm.pos();
         if signed {
@@ -73,7 +73,7 @@ impl Gen<'_> {
             return Err(self.invalid());
         }
         self.check_mem()?;
-        let mem = self.mem(insn.dst, i32::from(insn.off));
+        let mem = self.mem(insn.dst, i32::from(insn.off), false);
         self.asm.store_imm(size(insn), mem, insn.imm);
         Ok(())
     }
@@ -94,11 +94,11 @@ impl Gen<'_> {
             _ => Some(c as i32),
         });
         if let Some(imm) = imm {
-            let mem = self.mem(dst, i32::from(off));
+            let mem = self.mem(dst, i32::from(off), false);
             return self.asm.store_imm(size, mem, imm);
         }
-        let src = self.read(src);
-        let mem = self.mem(dst, i32::from(off));
+        let src = self.operand(src);
+        let mem = self.mem(dst, i32::from(off), false);
         self.asm.store(size, mem, src);
     }
 

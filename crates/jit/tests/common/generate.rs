@@ -37,6 +37,8 @@ const WIDE: [u64; 8] = [0, 1, u64::MAX, 1 << 63, 1 << 32, 0xffff_ffff, 1 << 40, 
 enum Kind {
     Main,
     Sub,
+    /// Takes and passes on what a `Sub` does, without a stack of its own.
+    Thin,
     Callback,
 }
 
@@ -66,7 +68,7 @@ pub fn case(u: &mut Unstructured) -> Result<Case> {
 fn program(u: &mut Unstructured) -> Result<Vec<Insn>> {
     let mut kinds = vec![Kind::Main];
     for _ in 0..u.int_in_range(0..=3)? {
-        kinds.push(if u.ratio(1, 3)? { Kind::Callback } else { Kind::Sub });
+        kinds.push(*u.choose(&[Kind::Callback, Kind::Sub, Kind::Sub, Kind::Thin])?);
     }
     let helpers = u.ratio(1, 2)?;
     let mut g =
@@ -130,6 +132,9 @@ impl Gen<'_, '_> {
         self.ctx = *self.u.choose(&CTX_REGS)?;
         self.loops = 0;
         let kind = self.kinds[self.cur];
+        if kind == Kind::Thin {
+            return self.thin();
+        }
         let from = if kind == Kind::Callback { 2 } else { 1 };
         self.push(Insn::mov64_reg(self.ctx, from));
         for i in 1..=DATA / 8 {
@@ -165,10 +170,10 @@ impl Gen<'_, '_> {
         Ok(())
     }
 
-    /// R0 = something of all registers and the stack.
+    /// R0 = something of some registers and the stack; the others are dead after their last use.
     fn fold(&mut self) -> Result<()> {
         for r in 1..10 {
-            if r != self.ctx {
+            if r != self.ctx && self.u.arbitrary()? {
                 self.push(Insn::new(op::ALU64 | op::XOR | op::X, 0, r, 0, 0));
                 self.push(Insn::new(op::ALU64 | op::MUL | op::K, 0, 0, 0, 0x0100_0193));
             }
@@ -182,7 +187,7 @@ impl Gen<'_, '_> {
 
     fn block(&mut self, size: usize, depth: u32) -> Result<()> {
         for _ in 0..size {
-            match self.u.int_in_range(0..=23)? {
+            match self.u.int_in_range(0..=26)? {
                 0..=8 => self.alu()?,
                 9 => {
                     let r = self.scalar()?;
@@ -196,6 +201,8 @@ impl Gen<'_, '_> {
                 20 => self.local_call()?,
                 21..=22 => self.helper()?,
                 23 => self.tail_call()?,
+                24 | 25 => self.rotation()?,
+                26 => self.test_bits()?,
                 _ => self.alu()?,
             }
         }
@@ -257,6 +264,100 @@ impl Gen<'_, '_> {
         };
         self.push(insn);
         Ok(())
+    }
+
+    /// A function that only moves registers and calls, last a function in its stead if there is one.
+    fn thin(&mut self) -> Result<()> {
+        if self.u.arbitrary()? && self.helpers {
+            for (to, from) in [(6, 1), (7, 2), (8, 3), (9, 4)] {
+                self.push(Insn::mov64_reg(to, from));
+            }
+            // Addresses differ between the two sides.
+            self.push(Insn::mov64_imm(1, 1));
+            self.push(Insn::mov64_imm(2, 2));
+            self.push(Insn::new(op::JMP | op::CALL, 0, op::PSEUDO_KFUNC_CALL, 0, KFUNC_MIX as i32));
+            for (to, from) in [(1, 6), (2, 7), (3, 8), (4, 9)] {
+                self.push(Insn::mov64_reg(to, from));
+            }
+            self.push(Insn::new(op::ALU64 | op::ADD | op::X, 3, 0, 0, 0));
+        }
+        let imm = self.imm()?;
+        self.push(Insn::new(op::ALU | op::ADD | op::K, 3, 0, 0, imm));
+        self.push(Insn::new(op::ALU64 | op::XOR | op::X, 4, 3, 0, 0));
+        let next = (self.cur + 1..self.kinds.len())
+            .find(|&f| matches!(self.kinds[f], Kind::Sub | Kind::Thin));
+        match next {
+            Some(callee) => {
+                self.calls.push((self.insns.len(), callee));
+                self.push(Insn::new(op::JMP | op::CALL, 0, op::PSEUDO_CALL, 0, 0));
+            }
+            None => self.push(Insn::mov64_reg(0, 4)),
+        }
+        self.push(Insn::new(op::JMP | op::EXIT, 0, 0, 0, 0));
+        Ok(())
+    }
+
+    /// What compilers make of a rotation, with one of its parts sometimes different.
+    fn rotation(&mut self) -> Result<()> {
+        let (x, a, b) = (self.scalar()?, self.scalar()?, self.scalar()?);
+        if x == a || a == b {
+            return Ok(());
+        }
+        let class = if self.u.arbitrary()? { op::ALU64 } else { op::ALU };
+        let bits = if class == op::ALU64 { 64 } else { 32 };
+        let n = self.u.int_in_range(1..=bits - 1)?;
+        let m = if self.u.ratio(1, 8)? { n } else { bits - n };
+        let (left, right) =
+            if self.u.arbitrary()? { (op::LSH, op::RSH) } else { (op::RSH, op::LSH) };
+        let first = [Insn::mov64_reg(a, x), Insn::new(class | left, a, 0, 0, n)];
+        let mut second = vec![Insn::new(class | right, b, 0, 0, m)];
+        if b != x {
+            second.insert(0, Insn::mov64_reg(b, x));
+        }
+        self.insns.extend(first);
+        if self.u.ratio(1, 3)? {
+            self.alu()?;
+        }
+        self.insns.extend(second);
+        if self.u.ratio(1, 8)? {
+            self.alu()?;
+        }
+        let (to, from) = if self.u.arbitrary()? { (a, b) } else { (b, a) };
+        self.push(Insn::new(class | op::OR | op::X, to, from, 0, 0));
+        if self.u.ratio(3, 4)? {
+            self.set(from)?;
+        }
+        Ok(())
+    }
+
+    /// A test of some bits, the result used only for the jump.
+    fn test_bits(&mut self) -> Result<()> {
+        let (a, b, c) = (self.scalar()?, self.scalar()?, self.scalar()?);
+        let class = if self.u.arbitrary()? { op::ALU64 } else { op::ALU };
+        let imm = self.imm()?;
+        if a == c {
+            return Ok(());
+        }
+        if self.u.arbitrary()? {
+            self.push(Insn::mov64_reg(a, c));
+        }
+        let x = if self.u.arbitrary()? { op::X } else { op::K };
+        self.push(if x == op::X {
+            Insn::new(class | op::AND | op::X, a, b, 0, 0)
+        } else {
+            Insn::new(class | op::AND, a, 0, 0, imm)
+        });
+        let (jump, cond) =
+            (*self.u.choose(&[op::JMP, op::JMP32])?, *self.u.choose(&[op::JEQ, op::JNE])?);
+        let out = self.u.int_in_range(0..=1)?;
+        self.push(Insn::new(jump | cond | op::K, a, 0, 1, 0));
+        self.push(if out == 0 {
+            Insn::new(op::JMP | op::JA, 0, 0, 1, 0)
+        } else {
+            Insn::new(op::ALU64 | op::ADD, c, 0, 0, 5)
+        });
+        self.push(Insn::new(op::ALU64 | op::XOR, c, 0, 0, 3));
+        self.set(a)
     }
 
     fn data_off(&mut self, size: i16) -> Result<i16> {
@@ -459,8 +560,9 @@ impl Gen<'_, '_> {
     }
 
     fn local_call(&mut self) -> Result<()> {
-        let callees: Vec<usize> =
-            (self.cur + 1..self.kinds.len()).filter(|&f| self.kinds[f] == Kind::Sub).collect();
+        let callees: Vec<usize> = (self.cur + 1..self.kinds.len())
+            .filter(|&f| matches!(self.kinds[f], Kind::Sub | Kind::Thin))
+            .collect();
         if callees.is_empty() {
             return Ok(());
         }

@@ -89,5 +89,5 @@ pub fn cpus() -> Vec<CpuFeatures> {
 
 /// The program as text, for messages.
 pub fn listing(prog: &VerifiedProg) -> String {
-    prog.insns().iter().enumerate().map(|(i, insn)| format!("{i:4}: {insn:?}\n")).collect()
+    stylet_insn::listing(prog.insns(), &())
 }
