@@ -8,6 +8,7 @@ pub mod insn;
 pub mod mutate;
 pub mod object;
 pub mod seeds;
+pub mod sound;
 pub mod verifier;
 
 use arbitrary::{Result, Unstructured};
@@ -24,6 +25,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("object_bytes", object::bytes),
     ("verifier_insns", verifier::insns),
     ("verifier_object", verifier::object),
+    ("verifier_sound", sound::bounds),
 ];
 
 /// Runs the body of a target on raw bytes.
