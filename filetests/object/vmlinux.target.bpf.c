@@ -28,11 +28,13 @@ struct rq { int nr_running; };
 struct task_struct init_task;
 struct rq runqueues;
 struct mm_struct init_mm;
+struct cred init_cred;
 enum pid_type kernel_pid_type;
 union thread_union init_thread;
 const int bpf_prog_active = 0;
 
 struct task_struct *bpf_task_acquire(struct task_struct *p) { return p; }
+void bpf_throw(__u64 cookie) {}
 void bpf_task_release(struct task_struct *p) {}
 struct task_struct *bpf_task_from_pid(int pid) { return 0; }
 int bpf_changed_kfunc(struct task_struct *p, int flags) { return flags; }

@@ -6,7 +6,7 @@ pub mod libbpf;
 use std::fs;
 use std::path::Path;
 
-use stylet_btf::Btf;
+use stylet_btf::{Btf, Type};
 use stylet_insn::{Insn, disasm};
 use stylet_object::{Error, MapKind, MapSpec, Options, Pinning, ProgSpec, Spec, Target};
 use stylet_uapi::MapType;
@@ -119,6 +119,7 @@ pub fn compare(host: &Host, path: &Path) -> Result<Outcome, String> {
                 compare_contents(&mut contents, &other.maps, &theirs.contents);
             }
             differ.append(&mut contents);
+            compare_btf(differ, relocated.btf.as_ref(), theirs.btf.as_deref());
             let ours = relocated;
             if ours.progs.len() != progs.len() {
                 differ.push(format!("{} programs, libbpf has {}", ours.progs.len(), progs.len()));
@@ -183,6 +184,39 @@ fn ringbuf_size(size: u32) -> u32 {
     match size {
         0 => 0,
         _ => size.div_ceil(PAGE).checked_next_power_of_two().map_or(size, |pages| pages * PAGE),
+    }
+}
+
+/// Compares what is filled in from ELF: sections, and linkage of variables and functions. `.ksyms` is left alone by us.
+fn compare_btf(differ: &mut Vec<String>, ours: Option<&Btf>, theirs: Option<&[u8]>) {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else { return };
+    let theirs = match Btf::parse(theirs) {
+        Ok(theirs) => theirs,
+        Err(err) => return differ.push(format!("libbpf's BTF: {err}")),
+    };
+    let proto = |id: u32| match ours.type_by_id(id) {
+        Some(Type::Func(func)) => Some(func.ty),
+        _ => None,
+    };
+    let is_ksyms = |ty: &Type<'_>| matches!(ty, Type::DataSec(s) if ours.name(s.name_off) == ".ksyms");
+    let ksyms: Vec<u32> = ours
+        .types()
+        .filter_map(|(_, ty)| if is_ksyms(&ty) { Some(ty) } else { None })
+        .flat_map(|ty| match ty {
+            Type::DataSec(section) => section.vars().flat_map(|var| [Some(var.ty), proto(var.ty)]).flatten().collect(),
+            _ => Vec::new(),
+        })
+        .collect();
+    for (id, ty) in ours.types().filter(|(id, ty)| !is_ksyms(ty) && !ksyms.contains(id)) {
+        let other = theirs.type_by_id(id);
+        let equal = match (ty, other) {
+            (Type::DataSec(a), Some(Type::DataSec(b))) => a.size == b.size && a.vars().eq(b.vars()),
+            (a, Some(b)) => a == b,
+            (_, None) => false,
+        };
+        if !equal {
+            differ.push(format!("BTF [{id}]: ours {ty:?}\n  libbpf {other:?}"));
+        }
     }
 }
 

@@ -7,6 +7,11 @@ use std::{ptr, slice};
 use libbpf_sys as sys;
 use stylet_insn::{Insn, opcode};
 
+/// Value size of stack maps that leave it open: 127 addresses.
+const STACK_BYTES: u32 = 127 * 8;
+/// Entries of maps that leave them open: enough for a ring buffer.
+const PAGE: u32 = 4096;
+
 /// A map as libbpf would create it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
@@ -48,6 +53,8 @@ pub struct Object {
     pub maps: Vec<Map>,
     /// Programs as they are after `bpf_object__prepare`; `Err` is its negative errno.
     pub progs: Result<Vec<Prog>, i32>,
+    /// `.BTF` as it is after `bpf_object__prepare`.
+    pub btf: Option<Vec<u8>>,
     /// Contents of the maps after `bpf_object__prepare`.
     pub contents: Vec<Option<Vec<u8>>>,
 }
@@ -92,12 +99,38 @@ pub fn open(bytes: &[u8], name: &str, kconfig: &str) -> Result<Object, i32> {
         // SAFETY: as above; nothing is to appear in the machine's bpf file system.
         unsafe { sys::bpf_map__set_pin_path(map, ptr::null()) };
     }
+    handles.iter().for_each(|&map| complete(map));
     // SAFETY: the object is open.
     let err = unsafe { sys::bpf_object__prepare(object.0) };
     let progs = if err == 0 { Ok(progs(&object, &handles)) } else { Err(err) };
     // SAFETY: the handles are maps of the open object.
     let contents = handles.iter().map(|&map| unsafe { read_contents(map) }).collect();
-    Ok(Object { maps, progs, contents })
+    Ok(Object { maps, progs, btf: btf(&object), contents })
+}
+
+fn btf(object: &Handle) -> Option<Vec<u8>> {
+    // SAFETY: the object is open; libbpf gives the size of what it points to.
+    unsafe {
+        let btf = sys::bpf_object__btf(object.0);
+        let mut size = 0;
+        let data = if btf.is_null() { ptr::null() } else { sys::btf__raw_data(btf, &mut size) };
+        (!data.is_null()).then(|| array(data.cast::<u8>(), size as usize).to_vec())
+    }
+}
+
+/// Gives a map the sizes that programs of this kind leave to their loader, so that it can be created.
+fn complete(map: *mut sys::bpf_map) {
+    // SAFETY: the handle is a map of the open object, which has not been prepared.
+    unsafe {
+        let map_type = sys::bpf_map__type(map);
+        if map_type == sys::BPF_MAP_TYPE_STACK_TRACE && sys::bpf_map__value_size(map) == 0 {
+            sys::bpf_map__set_value_size(map, STACK_BYTES);
+        }
+        let unsized_types = [sys::BPF_MAP_TYPE_TASK_STORAGE, sys::BPF_MAP_TYPE_PERF_EVENT_ARRAY];
+        if sys::bpf_map__max_entries(map) == 0 && !unsized_types.contains(&map_type) {
+            sys::bpf_map__set_max_entries(map, PAGE);
+        }
+    }
 }
 
 fn maps(object: &Handle) -> Vec<*mut sys::bpf_map> {

@@ -263,7 +263,7 @@ pub enum ExternFault {
     NoBtfId,
     #[error("its BTF is not that of an extern")]
     NotExtern,
-    #[error("in no section of the object's BTF")]
+    #[error("declared neither __ksym nor __kconfig, and defined nowhere in the object")]
     NoSection,
     #[error("unrecognized extern section '{section}'")]
     Section { section: String },

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// Initial slots in a map that has none.
+// build: clang -fdebug-compilation-dir=. -O2 -g -target bpf -mcpu=v3
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+char LICENSE[] SEC("license") = "GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__type(key, int);
+	__array(values, int (void *));
+} map SEC(".maps");
