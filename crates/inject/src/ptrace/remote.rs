@@ -32,7 +32,7 @@ pub struct Remote<'a> {
 impl<'a> Remote<'a> {
     /// Prepares the first thread of a stopped process.
     pub fn new(stop: &'a mut Stop, memory: &'a Memory, maps: &Maps) -> Result<Remote<'a>> {
-        let (stub, spare) = find_spare(stop.pid(), memory, maps)?;
+        let (stub, spare) = find_spare(stop, memory, maps)?;
         let written = spare.clone();
         Ok(Remote { stop, memory, stub, spare, written, finished: false })
     }
@@ -55,7 +55,7 @@ impl<'a> Remote<'a> {
             self.write_stub(&own)?;
             raw::set_regs(tid, &call_regs(&own, self.stub, nr, args))
                 .map_err(|e| sys(pid, "PTRACE_SETREGS", e))?;
-            if self.to_syscall_stop(tid)? && self.to_syscall_stop(tid)? {
+            if self.run_to_syscall(tid)? && self.run_to_syscall(tid)? {
                 let regs = raw::get_regs(tid).map_err(|e| sys(pid, "PTRACE_GETREGS", e))?;
                 return Ok(regs.rax);
             }
@@ -65,7 +65,7 @@ impl<'a> Remote<'a> {
 
     /// Runs to the next boundary of a system call. False: a signal came before the call and was delivered to the thread
     /// where it really was; its registers are now those of the handler's start.
-    fn to_syscall_stop(&mut self, tid: i32) -> Result<bool> {
+    fn run_to_syscall(&mut self, tid: i32) -> Result<bool> {
         let pid = self.stop.pid();
         resume(pid, raw::cont_syscall(tid))?;
         loop {
@@ -167,14 +167,19 @@ fn stub_code(own: &Regs) -> Vec<u8> {
 
 /// Bytes that no code uses: zeros up to the end of a file's code mapping (the linker's padding of the last page), or what
 /// a tracer that died has left there.
-fn find_spare(pid: i32, memory: &Memory, maps: &Maps) -> Result<(u64, Vec<u8>)> {
+fn find_spare(stop: &Stop, memory: &Memory, maps: &Maps) -> Result<(u64, Vec<u8>)> {
     for map in maps
         .0
         .iter()
         .filter(|m| m.exec && !m.write && !m.shared && (m.is_file() || m.name == "[vdso]"))
     {
         let at = map.end - STUB as u64;
+        // A thread whose tracer died may still be on its way out.
+        let in_use = stop.threads().iter().any(|t| (at..map.end).contains(&t.regs.rip));
         let Ok(bytes) = memory.bytes(at, STUB) else { continue };
+        if in_use {
+            continue;
+        }
         let left_over = bytes.starts_with(&[0x0f, 0x05, 0x48, 0xb8])
             && bytes[92..98] == [0xff, 0x25, 0, 0, 0, 0];
         if bytes.iter().all(|&b| b == 0) {
@@ -184,7 +189,7 @@ fn find_spare(pid: i32, memory: &Memory, maps: &Maps) -> Result<(u64, Vec<u8>)> 
             return Ok((at, vec![0; STUB]));
         }
     }
-    Err(Error::NoStubSpace { pid, need: STUB })
+    Err(Error::NoStubSpace { pid: stop.pid(), need: STUB })
 }
 
 #[cfg(test)]

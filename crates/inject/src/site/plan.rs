@@ -95,7 +95,7 @@ impl Plan {
             }
             // A switch's case label may follow the site; a function's first bytes are none.
             let table = insn.flow_control() == FlowControl::IndirectBranch && !inside_self;
-            if table && !input.is_entry && !whole_jump && !is_tail_jump(&insn, &func) {
+            if table && !input.is_entry && !whole_jump && !is_tail_jump(&insn) {
                 return Err(Unpatchable::IndirectBranch { from: insn.ip() });
             }
         }
@@ -131,7 +131,7 @@ fn is_near_branch(insn: &Instruction) -> bool {
 }
 
 /// `jmp [rip + x]` leads to another function (a PLT entry, a pointer), not into a table of this one.
-fn is_tail_jump(insn: &Instruction, _func: &Range<u64>) -> bool {
+fn is_tail_jump(insn: &Instruction) -> bool {
     insn.is_ip_rel_memory_operand()
 }
 
@@ -178,32 +178,23 @@ fn ends_flow(insn: &Instruction) -> bool {
     )
 }
 
-/// Bytes between functions: `nop` in its forms, `int3`, or zeros.
+/// Whether only padding is between the end of the instructions and that of the jump: forms of `nop`, `int3`, or zeros behind
+/// the function's end.
 fn check_padding(input: &PlanInput, from: u64, to: u64) -> std::result::Result<(), Unpatchable> {
-    let too_short =
-        || Unpatchable::TooShort { have: (from - (to - JUMP as u64)) as usize, need: JUMP };
-    // Inside the function something may still jump there.
-    if input.func.as_ref().is_some_and(|f| from < f.end && to > from && f.end > from) {
-        let inside_end = input.func.as_ref().map_or(to, |f| f.end.min(to));
-        check_filler(input, from, inside_end).then_some(()).ok_or_else(too_short)?;
-    }
-    check_filler(input, from, to).then_some(()).ok_or_else(too_short)
-}
-
-fn check_filler(input: &PlanInput, from: u64, to: u64) -> bool {
     let mut at = from;
     while at < to {
         let insn = decode(input.at(at, MAX_INSN), at).next().unwrap_or_default();
-        let zero = input.at(at, 1) == [0];
-        if zero {
+        let behind = input.func.as_ref().is_some_and(|f| at >= f.end);
+        if behind && input.at(at, 1) == [0] {
             at += 1;
         } else if matches!(insn.mnemonic(), Mnemonic::Nop | Mnemonic::Int3) && !insn.is_invalid() {
             at = insn.next_ip();
         } else {
-            return false;
+            let have = (from - (to - JUMP as u64)) as usize;
+            return Err(Unpatchable::TooShort { have, need: JUMP });
         }
     }
-    true
+    Ok(())
 }
 
 /// The bytes of a jump from `at` to `to`.

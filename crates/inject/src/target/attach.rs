@@ -1,5 +1,6 @@
 //! Putting programs on sites.
 
+use super::stacks::Stacks;
 use super::state::{Probe, Site, State};
 use super::window::WindowId;
 use crate::proc::{Map, Maps, Status};
@@ -77,11 +78,10 @@ pub type Work = (ProbeSpec, Planned);
 
 /// Bytes of code read behind a site when its function is not known.
 const LOOK: u64 = 512;
+/// Bytes by which the code for one program may be longer at another place.
+const SLACK: u64 = 64;
 /// Bytes read behind a function's end.
 const TAIL: u64 = 32;
-/// Bytes of a thread's stack in which return addresses and interrupted contexts are looked for.
-const STACK: usize = 256 << 10;
-
 impl State {
     /// Examines the sites, without stopping the process.
     pub fn plan_all(&mut self, specs: &[ProbeSpec]) -> Vec<Planned> {
@@ -194,11 +194,12 @@ impl State {
 
     /// Attaches what was examined; each item comes back with its result.
     pub fn attach_all(&mut self, stop: &mut Stop, work: Vec<Work>) -> Vec<(Work, Result<ProbeId>)> {
+        let stacks = Stacks::of(&self.memory, stop);
         work.into_iter()
             .map(|(spec, planned)| match planned {
                 Err(error) => ((spec, Err(Error::Unknown { what: "probe" })), Err(error)),
                 Ok((plan, module)) => {
-                    let result = self.attach_one(stop, &spec, &plan, &module);
+                    let result = self.attach_one(stop, &stacks, &spec, &plan, &module);
                     ((spec, Ok((plan, module))), result)
                 }
             })
@@ -208,6 +209,7 @@ impl State {
     fn attach_one(
         &mut self,
         stop: &mut Stop,
+        stacks: &Stacks,
         spec: &ProbeSpec,
         plan: &Plan,
         module: &Range<u64>,
@@ -225,7 +227,9 @@ impl State {
                 });
             }
             self.check_overlap(plan)?;
-            self.check_stacks(stop, plan)?;
+            if let Some(tid) = stacks.user_of(stop, plan) {
+                return Err(Error::Busy { site: spec.site, tid });
+            }
         }
         let id = ProbeId(self.last_probe + 1);
         let probe = Probe { id, kind: spec.kind, prog: spec.prog, func_ip: spec.func_ip };
@@ -279,18 +283,26 @@ impl State {
             if probe.kind == Kind::Return { ret.push(bound) } else { entry.push(bound) }
         }
         let inside = probes.iter().any(|p| p.kind == Kind::Offset);
-        // The length does not depend on the place, except for what is out of near reach: leave room for that.
-        let estimate = 1024 + 512 * probes.len() as u64;
-        let index = self.region_for(stop, module, estimate)?;
+        let mut spec = BlockSpec {
+            at: module.start,
+            plan,
+            entry: &entry,
+            ret: &ret,
+            inside,
+            routines: 0,
+            table: 0,
+        };
+        // The length hardly depends on the place: what is near here may be far there.
+        let most = build(&spec)?.code.len() as u64 + SLACK * (1 + probes.len() as u64);
+        let index = self.region_for(stop, module, most)?;
         let region = &mut self.regions[index];
-        let no_space = Error::NoSpace { pid: self.pid, len: estimate, near: plan.site };
-        let at = region.alloc(estimate).ok_or(no_space)?;
-        let (routines, table) = (region.routines(), region.table());
-        let built =
-            build(&BlockSpec { at, plan, entry: &entry, ret: &ret, inside, routines, table });
-        let used = built.as_ref().map_or(0, |b| b.code.len() as u64).next_multiple_of(16);
-        debug_assert!(used <= estimate);
-        region.free(at + used, estimate.next_multiple_of(16) - used);
+        let no_space = || Error::NoSpace { pid: self.pid, len: most, near: plan.site };
+        spec.at = region.alloc(most).ok_or_else(no_space)?;
+        (spec.routines, spec.table) = (region.routines(), region.table());
+        let built = build(&spec)
+            .and_then(|b| if b.code.len() as u64 <= most { Ok(b) } else { Err(no_space()) });
+        let used = built.as_ref().map_or(0, |b| b.code.len() as u64);
+        region.give_back(spec.at, most, used);
         built
     }
 
@@ -319,22 +331,6 @@ impl State {
             prog: prog.prog,
             func_ip,
         })
-    }
-
-    /// No thread may come back into the middle of the jump: an interrupted context of a signal handler could.
-    fn check_stacks(&self, stop: &Stop, plan: &Plan) -> Result<()> {
-        let inside = plan.inside();
-        for thread in stop.threads() {
-            let ip = thread.regs.rip;
-            let movable = plan.displaced.iter().any(|i| i.ip() == ip);
-            let stack = self.memory.read_some(thread.regs.rsp & !7, STACK);
-            let mut words =
-                stack.chunks_exact(8).map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()));
-            if inside.contains(&ip) && !movable || words.any(|w| inside.contains(&w)) {
-                return Err(Error::Busy { site: plan.site, tid: thread.tid });
-            }
-        }
-        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod region;
 mod resolve;
 mod returns;
 mod spawn;
+mod stacks;
 mod state;
 mod undo;
 mod window;
@@ -123,7 +124,7 @@ impl Target {
     /// of the whole is one of the process.
     pub fn attach_probes(&mut self, specs: &[ProbeSpec]) -> Result<Vec<Result<ProbeId>>> {
         let plans = self.state_mut().plan_all(specs);
-        let mut work: Vec<_> = specs.to_vec().into_iter().zip(plans).collect();
+        let mut work: Vec<_> = specs.iter().cloned().zip(plans).collect();
         let mut results: Vec<Option<Result<ProbeId>>> = specs.iter().map(|_| None).collect();
         let mut pause = Duration::from_micros(50);
         for attempt in 1.. {

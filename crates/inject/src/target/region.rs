@@ -57,6 +57,12 @@ impl Region {
         Some(at)
     }
 
+    /// Of `len` bytes allocated at `at` only the first `used` are needed.
+    pub fn give_back(&mut self, at: u64, len: u64, used: u64) {
+        let (len, used) = (len.next_multiple_of(ALIGN), used.next_multiple_of(ALIGN));
+        self.free(at + used, len - used);
+    }
+
     /// Gives bytes back.
     pub fn free(&mut self, at: u64, len: u64) {
         let end = at + len.next_multiple_of(ALIGN);
@@ -118,7 +124,8 @@ impl State {
         header[..8].copy_from_slice(&MAGIC);
         header[8..].copy_from_slice(&unique(start).to_le_bytes());
         let used = HEADER + table::code().len() as u64;
-        let free = vec![start + used.next_multiple_of(ALIGN)..start + CODE];
+        let free =
+            Vec::from([Range { start: start + used.next_multiple_of(ALIGN), end: start + CODE }]);
         self.memory.write(start, &header)?;
         self.memory.write(start + HEADER, table::code())?;
         self.memory.write(start + CODE + table::RET_START, &start.to_le_bytes())?;
@@ -140,7 +147,8 @@ mod tests {
 
     #[test]
     fn freed_neighbours_join() {
-        let mut region = Region { start: 0, free: vec![0..256], header: [0; 16] };
+        let all = Range { start: 0, end: 256 };
+        let mut region = Region { start: 0, free: Vec::from([all.clone()]), header: [0; 16] };
         let (a, b, c) =
             (region.alloc(10).unwrap(), region.alloc(100).unwrap(), region.alloc(16).unwrap());
         assert_eq!((a, b, c), (0, 16, 128));
@@ -148,7 +156,7 @@ mod tests {
         region.free(a, 10);
         assert_eq!(region.free, [0..128, 144..256]);
         region.free(c, 16);
-        assert_eq!(region.free, [0..256]);
+        assert_eq!(region.free, [all]);
         assert_eq!(region.alloc(257), None);
     }
 }

@@ -233,7 +233,7 @@ impl Asm {
             self.patch(at, target);
         }
         for (word, fields) in std::mem::take(&mut self.pool) {
-            while self.code.len() % 8 != 0 {
+            while !self.code.len().is_multiple_of(8) {
                 self.code.push(0xcc);
             }
             let target = self.code.len();

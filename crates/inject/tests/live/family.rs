@@ -11,6 +11,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("children_inherit_and_are_detached", children),
         trial("a_killed_process_is_gone", killed),
+        trial("a_stopped_process_stays_stopped", stopped),
     ]
 }
 
@@ -52,8 +53,32 @@ fn killed() {
     target.attach_probe(&probe(sum, Kind::Entry, plain(window, code))).unwrap();
     // SAFETY: our own child, not yet waited for.
     unsafe { libc::kill(pid, libc::SIGKILL) };
-    wait_for(|| !matches!(Target::attach(pid), Ok(_)));
+    wait_for(|| Target::attach(pid).is_err());
     let error = target.attach_probe(&probe(sum, Kind::Return, plain(window, code))).unwrap_err();
     assert!(matches!(error, Error::Gone { .. } | Error::Zombie { .. }), "{error:?}");
     assert_eq!(target.detach().unwrap().gone, [pid]);
+}
+
+/// A process stopped by job control stays stopped.
+fn stopped() {
+    let mut child = Traced::start("busy");
+    child.number("threads 2");
+    let (sum, pid) = (child.addr("sum"), child.pid());
+    let state = || stylet_inject::proc::Status::of(pid).unwrap().state;
+    // SAFETY: signals to our own child.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    wait_for(|| state() == 'T');
+    let mut arena = Arena::new();
+    let code = arena.counter(0);
+    let mut target = Target::attach(pid).unwrap();
+    let window = target.map_window(&arena.spec()).unwrap();
+    target.attach_probe(&probe(sum, Kind::Entry, plain(window, code))).unwrap();
+    wait_for(|| state() == 'T');
+    assert_eq!(arena.word(0), 0);
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+    wait_for(|| arena.word(0) > 100);
+    target.detach().unwrap();
+    assert_eq!(child.number("wrong"), 0);
+    child.quit();
 }

@@ -8,7 +8,11 @@ use libtest_mimic::Trial;
 use stylet_inject::{Error, Kind, Target, Unpatchable};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("unpatchable_sites", sites), trial("processes", processes)]
+    vec![
+        trial("unpatchable_sites", sites),
+        trial("processes", processes),
+        trial("seccomp", seccomp),
+    ]
 }
 
 fn sites() {
@@ -59,4 +63,31 @@ fn processes() {
     }
     Target::attach(child.pid()).unwrap();
     child.quit();
+}
+
+fn seccomp() {
+    let mut child = Traced::start("calls");
+    assert_eq!(child.number("filter"), 0);
+    // SAFETY: no preconditions.
+    let root = unsafe { libc::geteuid() } == 0;
+    match Target::attach(child.pid()) {
+        // The filter is suspended while we map.
+        Ok(mut target) => {
+            let mut arena = Arena::new();
+            let code = arena.counter(0);
+            let window = target.map_window(&arena.spec()).unwrap();
+            let sum = child.addr("sum");
+            target.attach_probe(&probe(sum, Kind::Entry, plain(window, code))).unwrap();
+            child.number("sum 5");
+            assert_eq!(arena.word(0), 5);
+            target.detach().unwrap();
+        }
+        Err(error) => {
+            assert!(!root && matches!(error, Error::Seccomp { mode: "filter", .. }), "{error}")
+        }
+    }
+    let mut child = Traced::start("calls");
+    assert_eq!(child.number("strict"), 0);
+    let error = Target::attach(child.pid()).unwrap_err();
+    assert!(matches!(error, Error::Seccomp { mode: "strict", .. }), "{error}");
 }

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         trial("signals_during_attach", signals),
         trial("waits_are_not_disturbed", waits),
         trial("all_of_libc", libc),
+        trial("returns_of_waiting_functions", waiting_returns),
     ]
 }
 
@@ -77,7 +78,7 @@ fn signals() {
             // SAFETY: a signal to a process of ours, which is not waited for before the thread ends.
             let rc = unsafe { libc::sigqueue(pid, libc::SIGRTMIN(), std::mem::zeroed()) };
             sent += u64::from(rc == 0);
-            if sent % 8 == 0 {
+            if sent.is_multiple_of(8) {
                 std::thread::sleep(Duration::from_micros(300));
             }
         }
@@ -144,6 +145,34 @@ fn libc() {
     assert!(arena.word(0) > 100);
     assert!(target.detach().unwrap().left_mapped.is_empty());
     child.number("malloc 100");
+    Snapshot::of(child.pid()).assert_same(&before);
+    child.quit();
+}
+
+/// Functions that wait for long are probed at their return, and let go while they wait.
+fn waiting_returns() {
+    let mut child = Traced::start("waits");
+    child.number("rounds");
+    let before = Snapshot::of(child.pid());
+    let start = Instant::now();
+    while start.elapsed() < TIME {
+        let mut arena = Arena::new();
+        let code = arena.counter(0);
+        let mut target = Target::attach(child.pid()).unwrap();
+        let window = target.map_window(&arena.spec()).unwrap();
+        let names =
+            ["nanosleep", "clock_nanosleep", "poll", "epoll_wait", "select", "read", "syscall"];
+        for name in names {
+            let Ok(site) = target.resolve(&format!("libc:{name}").parse().unwrap()) else {
+                continue;
+            };
+            target.attach_probe(&probe(site.site, Kind::Return, plain(window, code))).unwrap();
+        }
+        std::thread::sleep(Duration::from_millis(30));
+        assert_eq!(target.detach().unwrap().clean, [child.pid()]);
+        assert!(arena.word(0) > 0);
+    }
+    assert_eq!(child.number("wrong"), 0, "bits as in parts::waits");
     Snapshot::of(child.pid()).assert_same(&before);
     child.quit();
 }

@@ -47,6 +47,8 @@ fn calls(word: &str, n: u64) -> u64 {
             "even" => probed_even(n),
             "jumps" => jumps(n),
             "state" => code::state_errors(n),
+            "filter" => seccomp_filter(),
+            "strict" => libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) as u64,
             "fork" => fork_caller(),
             "malloc" => (0..n)
                 .map(|i| vec![1u8; 100 + i as usize].iter().map(|&b| b as u64).sum::<u64>())
@@ -95,5 +97,22 @@ fn fork_caller() -> u64 {
             }
             pid => pid as u64,
         }
+    }
+}
+
+/// Forbids socketpair(2) by killing the process.
+fn seccomp_filter() -> u64 {
+    let insn = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut filter = [
+        insn(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+        insn(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, libc::SYS_socketpair as u32),
+        insn(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        insn(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let prog = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
+    // SAFETY: the filter outlives the calls.
+    unsafe {
+        libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &prog) as u64
     }
 }
