@@ -310,6 +310,11 @@ impl Asm {
         self.ins(width(w), &[0xf7], op as u8, dst.into(), &[]);
     }
 
+    /// 64-bit conditional move.
+    pub fn cmov(&mut self, cond: Cond, dst: Reg, src: Reg) {
+        self.ins(W, &[0x0f, 0x40 | cond as u8], dst.0, src.into(), &[]);
+    }
+
     pub fn imul_rr(&mut self, w: bool, dst: Reg, src: Reg) {
         self.ins(width(w), &[0x0f, 0xaf], dst.0, src.into(), &[]);
     }

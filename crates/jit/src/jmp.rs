@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::emit::{Alu, Cond, Size};
 use crate::func::Gen;
-use crate::regs::Reg;
+use crate::regs::{Reg, x86};
 use crate::scan::jump_target;
 use stylet_insn::{Insn, opcode as op};
 
@@ -21,6 +21,13 @@ fn cond(op: u8) -> Option<Cond> {
         op::JSLE => Cond::Le,
         _ => return None,
     })
+}
+
+/// The other value of a register that a conditional move may set.
+#[derive(Clone, Copy)]
+enum Choice {
+    Reg(u8),
+    Const(i64),
 }
 
 impl Gen<'_> {
@@ -81,6 +88,10 @@ impl Gen<'_> {
             _ => dst,
         };
         self.flush(self.live_after());
+        let choice = self.choice();
+        if let Some((_, Choice::Const(c))) = choice {
+            self.asm.mov_ri(Reg::R11, c);
+        }
         match (imm, bit) {
             (_, Some(bit)) => {
                 self.asm.bt(dst, bit as u8);
@@ -93,8 +104,37 @@ impl Gen<'_> {
             (None, _) if is_set => self.asm.test_rr(w, dst, src),
             (None, _) => self.asm.alu_rr(w, Alu::Cmp, dst, src),
         }
-        self.branch(cond);
+        match choice {
+            Some((to, Choice::Reg(from))) => self.choose(cond.not(), to, x86(from)),
+            Some((to, Choice::Const(_))) => self.choose(cond.not(), to, Reg::R11),
+            None => self.branch(cond),
+        }
         Ok(())
+    }
+
+    /// The register and its other value when the jump only leaves out one move: how compilers write a choice in BPF.
+    fn choice(&self) -> Option<(u8, Choice)> {
+        let next = self.idx + 1;
+        let mov = *self.insns.get(next)?;
+        let over = jump_target(self.idx, self.insns[self.idx]) == next as i64 + 1;
+        let seen = crate::scan::fact(self.prog, next).seen;
+        if !over || self.scan.targets[next] || !seen || mov.op() != op::MOV || mov.off != 0 {
+            return None;
+        }
+        let from = match (mov.class(), mov.is_src_reg()) {
+            (op::ALU64, true) => Choice::Reg(mov.src),
+            (op::ALU, true) if self.values.bits(mov.src) <= 32 => Choice::Reg(mov.src),
+            (op::ALU64, false) => Choice::Const(i64::from(mov.imm)),
+            (op::ALU, false) => Choice::Const(i64::from(mov.imm as u32)),
+            _ => return None,
+        };
+        Some((mov.dst, from))
+    }
+
+    fn choose(&mut self, cond: Cond, to: u8, from: Reg) {
+        self.idx += 1;
+        let to = self.write(to);
+        self.asm.cmov(cond, to, from);
     }
 
     /// The jump of the current slot, by flags that are set. One over a `goto` becomes the opposite one of that.
