@@ -150,9 +150,9 @@ pub enum Fault {
     MemberBits { member: u32, bits: u32 },
     #[error("enumerator {index}: Invalid name")]
     EnumName { index: u32 },
-    #[error("arg {arg}: Invalid arg")]
+    #[error("Invalid arg#{}", arg + 1)]
     Arg { arg: u32 },
-    #[error("Invalid func linkage {linkage}")]
+    #[error("Linkage {linkage} not supported")]
     Linkage { linkage: u32 },
     #[error("variable {var}: Invalid type")]
     SecVar { var: u32 },

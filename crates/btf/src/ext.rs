@@ -226,7 +226,8 @@ impl Reader<'_> {
             len: part.len,
             total: self.body.len(),
         };
-        let data = self.body.get(start..start + len).ok_or_else(|| header(outside))?;
+        let data =
+            self.body.get(start..start.saturating_add(len)).ok_or_else(|| header(outside))?;
         let fault = |offset, fault| Error::Ext { part: part.name, offset, fault };
         let truncated = |at: usize, needed| {
             fault(at, ExtFault::Truncated { left: len.saturating_sub(at), needed })

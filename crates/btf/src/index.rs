@@ -37,7 +37,7 @@ impl NameIndex {
         let own = btf.inner.offsets.len();
         let mut index = NameIndex {
             hasher: DefaultHashBuilder::default(),
-            heads: HashTable::new(),
+            heads: HashTable::with_capacity(own),
             next: alloc::vec![END; own],
         };
         for at in 0..own as u32 {

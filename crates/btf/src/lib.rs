@@ -16,6 +16,7 @@ pub mod dump;
 mod error;
 pub mod ext;
 mod index;
+mod kind;
 pub mod limits;
 mod loops;
 mod parse;

@@ -93,7 +93,7 @@ fn sections(data: &[u8]) -> Result<Sections<'_>, Error> {
     }
     let body = data.get(hdr_len as usize..).ok_or_else(truncated)?;
     let section = |part: &'static str, offset: u32, len: u32| {
-        let (start, end) = (offset as usize, offset as usize + len as usize);
+        let (start, end) = (offset as usize, (offset as usize).saturating_add(len as usize));
         let fault = HeaderFault::Section { part, offset, len, total: body.len() };
         body.get(start..end).ok_or_else(|| header_error(fault))
     };
