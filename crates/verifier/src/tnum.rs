@@ -161,6 +161,13 @@ impl Tnum {
         Tnum { value, mask: (self.mask as i32 >> shift) as u32 as u64 }
     }
 
+    /// The bytes of the low `size` bytes (2, 4 or 8) reversed, the rest 0 (`tnum_bswap16` and so on).
+    #[must_use]
+    pub const fn bswap(self, size: u32) -> Tnum {
+        let drop = 64 - size * 8;
+        Tnum { value: self.value.swap_bytes() >> drop, mask: self.mask.swap_bytes() >> drop }
+    }
+
     /// Sum, wrapping.
     #[must_use]
     pub const fn add(self, other: Tnum) -> Tnum {

@@ -54,6 +54,16 @@ impl AluOp {
 }
 
 impl Bounds {
+    /// Whether something is known of `… op src` (`is_safe_to_compute_dst_reg_range`). If not, the
+    /// result is an unknown 64-bit number, of a 32-bit operation too.
+    pub fn is_computable(op: AluOp, src: &Bounds, is_32: bool) -> bool {
+        match op {
+            AluOp::Div | AluOp::Mod => false,
+            AluOp::Lsh | AluOp::Rsh | AluOp::Arsh => src.shift_amount(is_32).is_some(),
+            _ => true,
+        }
+    }
+
     /// `self = self op src` on 64 bits.
     #[must_use]
     pub fn alu64(self, op: AluOp, src: &Bounds) -> Bounds {

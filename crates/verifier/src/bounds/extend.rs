@@ -24,6 +24,13 @@ impl Bounds {
         self.sync();
     }
 
+    /// `bswap16` and so on (`scalar_byte_swap`): reverses the low `size` bytes (2, 4 or 8), the rest 0.
+    pub fn byte_swap(&mut self, size: u32) {
+        self.var_off = self.var_off.bswap(size);
+        self.mark_unbounded();
+        self.sync();
+    }
+
     /// Clears the upper half and takes the 64-bit ranges from the low half's (`zext_32_to_64`);
     /// [`Bounds::sync`] must follow.
     pub(super) fn assign_32_into_64(&mut self) {

@@ -141,6 +141,10 @@ fn extensions_hold_every_result() {
         let bits = 64 - size * 8;
         let (zero, sign) = (x << bits >> bits, ((x << bits) as i64 >> bits) as u64);
         let mut b = a;
+        b.byte_swap(size.max(2));
+        let swapped = x.swap_bytes() >> (64 - size.max(2) * 8);
+        assert!(b.has(swapped), "{a} swapped: {b}");
+        b = a;
         b.coerce_to_size(size);
         assert!(b.has(zero), "{a} to {size} bytes: {b}");
         b = a;

@@ -1,5 +1,6 @@
 //! Arithmetic on numbers (`check_alu_op`, `adjust_reg_min_max_vals`).
 
+use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 
 use crate::bounds::{AluOp, Bounds};
@@ -82,6 +83,18 @@ impl Verifier<'_> {
             };
             reg.id = 0;
             reg.off = 0;
+        } else if insn.op() == op::END && reg.is_scalar() {
+            let size = insn.imm as u32 / 8;
+            let swap = is_64 || insn.is_src_reg();
+            if swap {
+                reg.bounds.byte_swap(size);
+            } else {
+                reg.bounds.coerce_to_size(size);
+            }
+            // `le64` leaves the value what it was.
+            if swap || size != 8 {
+                (reg.id, reg.off) = (0, 0);
+            }
         } else {
             *reg = RegState::unknown();
         }
@@ -232,27 +245,25 @@ impl Verifier<'_> {
         if dst_is_ptr {
             return self.adjust_ptr_min_max_vals(insn, *self.reg(dst), operand, false);
         }
-        self.adjust_scalar(insn, &operand);
-        Ok(())
+        self.adjust_scalar(insn, &operand)
     }
 
-    fn adjust_scalar(&mut self, insn: Insn, operand: &RegState) {
-        let Some(alu_op) = AluOp::from_opcode(insn.op()) else { return };
+    fn adjust_scalar(&mut self, insn: Insn, operand: &RegState) -> Res<()> {
+        let Some(alu_op) = AluOp::from_opcode(insn.op()) else { return Ok(()) };
         let is_64 = insn.class() == op::ALU64;
+        if !Bounds::is_computable(alu_op, &operand.bounds, !is_64) {
+            *self.reg_mut(insn.dst.into()) = RegState::unknown();
+            return Ok(());
+        }
+        if matches!(alu_op, AluOp::And | AluOp::Or) && operand.bounds.is_const() {
+            self.maybe_fork_scalars(insn.dst.into())?;
+        }
         let reg = self.reg_mut(insn.dst.into());
-        let in_range = !matches!(alu_op, AluOp::Div | AluOp::Mod);
         let result = if is_64 {
             reg.bounds.alu64(alu_op, &operand.bounds)
         } else {
             reg.bounds.alu32(alu_op, &operand.bounds)
         };
-        if !in_range {
-            *reg = RegState::scalar(result);
-            if !is_64 {
-                reg.bounds.zext32();
-            }
-            return;
-        }
         reg.bounds = result;
         // `r1 = r2; r1 += 8`: what is learnt of r2 later holds for r1 as well.
         let add = is_64 && alu_op == AluOp::Add && reg.id != 0;
@@ -264,6 +275,19 @@ impl Verifier<'_> {
             Some(_) => (reg.id, reg.off) = (0, 0),
             None => reg.id = 0,
         }
+        Ok(())
+    }
+
+    /// Walks this instruction once with -1 and once with 0 when it is one of the two.
+    fn maybe_fork_scalars(&mut self, regno: usize) -> Res<()> {
+        let forked = self.reg(regno).bounds.fork_minus_one_or_zero();
+        let Some((ones, zero)) = forked.filter(|_| self.cat.has(Features::FORK_SCALARS)) else {
+            return Ok(());
+        };
+        let mut queued = self.cur.clone();
+        queued.reg_mut(regno).bounds = zero;
+        self.reg_mut(regno).bounds = ones;
+        self.push_stack(queued, self.insn_idx, self.insn_idx)
     }
 }
 
