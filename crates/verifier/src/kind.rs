@@ -42,6 +42,14 @@ pub(crate) struct Expected {
     pub text: &'static str,
 }
 
+struct Off(Tnum);
+
+impl fmt::Display for Off {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_const() { write!(f, "{}", self.0.value as i64) } else { self.0.fmt(f) }
+    }
+}
+
 struct Limit(&'static str, Option<i64>);
 
 impl fmt::Display for Limit {
@@ -191,7 +199,7 @@ pub enum RejectionKind {
     CannotWriteInto { reg: u8, ty: TypeName },
     #[error("write to change key R{reg} not allowed")]
     WriteToMapKey { reg: u8 },
-    #[error("misaligned {what}access off {var_off}+{reg_off}+{off} size {size}")]
+    #[error("misaligned {what}access off {}+{reg_off}+{off} size {size}", Off(*var_off))]
     Misaligned { what: &'static str, var_off: Tnum, reg_off: i32, off: i32, size: u32 },
     #[error(
         "R{reg} min value is negative, either use unsigned index or do a if (index >=0) check."
@@ -212,8 +220,8 @@ pub enum RejectionKind {
     MapForbidden { what: &'static str, value_size: u32, off: i32, size: i32 },
     #[error("write into map forbidden")]
     WriteIntoMapForbidden,
-    #[error("R{reg} invalid {what} buffer access: off={off}")]
-    BufferNegativeOffset { reg: u8, what: &'static str, off: i32 },
+    #[error("R{reg} invalid {what} buffer access: off={off}, size={size}")]
+    BufferNegativeOffset { reg: u8, what: &'static str, off: i32, size: u32 },
     #[error("R{reg} invalid variable buffer offset: off={off}, var_off={var_off}")]
     BufferVariableOffset { reg: u8, off: i32, var_off: Tnum },
     #[error("invalid bpf_context access off={off} size={size}")]
@@ -262,8 +270,10 @@ pub enum RejectionKind {
     InvalidGlobalArgs { func: u32, name: String },
 
     // References.
-    #[error("Unreleased reference id={id} alloc_insn={alloc_insn}")]
-    UnreleasedReference { id: u32, alloc_insn: u32 },
+    #[error(
+        "Unreleased reference id={id} alloc_insn={alloc_insn}\n{what} would lead to reference leak"
+    )]
+    UnreleasedReference { id: u32, alloc_insn: u32, what: &'static str },
     #[error("R{reg} must be referenced when passed to release function")]
     MustBeReferenced { reg: u8 },
     #[error("more than one arg with ref_obj_id R{reg} {id} {other}")]
@@ -274,6 +284,10 @@ pub enum RejectionKind {
     NotAcquired { helper: &'static str, id: u32 },
 
     // Helpers.
+    #[error("expected prog array map for tail call")]
+    ExpectedProgArray,
+    #[error("Syscall programs can only be sleepable")]
+    SyscallNotSleepable,
     #[error("invalid func unknown#{id}")]
     InvalidFunc { id: i32 },
     #[error("program of this type cannot use helper {helper}#{id}")]

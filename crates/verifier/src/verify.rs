@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 
 use stylet_catalog::{CtxKind, Env};
-use stylet_uapi::errno;
+use stylet_uapi::{ProgType, errno};
 
 use crate::env::{CallMap, Verifier};
 use crate::input::ProgInput;
@@ -47,6 +47,9 @@ fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
     }
     if input.sleepable && info.sleepable_since.is_none_or(|since| since > env.release()) {
         return Err(Reject::inval(Kind::CannotSleep { prog_type }));
+    }
+    if prog_type == ProgType::SYSCALL && !input.sleepable {
+        return Err(Reject::inval(Kind::SyscallNotSleepable));
     }
     Ok(())
 }

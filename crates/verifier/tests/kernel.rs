@@ -112,7 +112,12 @@ fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
             .ptr(80, funcs.as_ptr())
             .u32(88, case.funcs.len() as u32);
     }
-    let verdict = bpf(PROG_LOAD, &attr).map(drop);
+    // A log that is too long for the buffer changes the errno.
+    let silent = Attr(attr.0).u32(24, 0).u32(28, 0).ptr(32, std::ptr::null::<u8>());
+    let verdict = bpf(PROG_LOAD, &silent).map(drop);
+    if verdict.is_err() {
+        bpf(PROG_LOAD, &attr).map(drop).ok();
+    }
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
     Ok((verdict, String::from_utf8_lossy(&log[..end]).into_owned()))
 }
@@ -135,8 +140,6 @@ fn is_chatter(line: &str) -> bool {
         || line.starts_with("to caller at")
         || line.starts_with("Func#")
         || line.starts_with("Validating ")
-        || line.starts_with("cur state:")
-        || line.starts_with("old state:")
         || line.starts_with(" R")
         || line.starts_with(" frame")
         || line.starts_with("R1=")
@@ -144,6 +147,10 @@ fn is_chatter(line: &str) -> bool {
             .split_once(": ")
             .is_some_and(|(n, rest)| n.parse::<u32>().is_ok() && !rest.is_empty())
 }
+
+/// Lines after the message.
+const SKIPPED: &[&str] =
+    &["processed ", "verification time", "stack depth", "cur state:", "old state:"];
 
 /// The message at the end of a log and the slot to blame.
 fn message(log: &str) -> (String, Option<u32>) {
@@ -153,18 +160,26 @@ fn message(log: &str) -> (String, Option<u32>) {
         if let Some(at) = insn_line(line) {
             insn = Some(at);
             lines.clear();
-        } else if line.starts_with("processed ")
-            || line.starts_with("verification time")
-            || line.starts_with("stack depth")
-        {
+        } else if SKIPPED.iter().any(|p| line.starts_with(p)) {
             continue;
+        } else if let Some((text, _)) =
+            line.split_once("processed ").filter(|(_, n)| n.contains("(limit "))
+        {
+            lines.push(text);
         } else if is_chatter(line) {
             lines.clear();
         } else {
             lines.push(line);
         }
     }
-    (lines.join("\n"), insn)
+    let message = lines.join("\n");
+    // These are found before the instruction that they concern is printed.
+    if let Some((_, at)) = message.split_once("infinite loop detected at insn ") {
+        insn = at.parse().ok();
+    } else if message.starts_with("BPF program is too large") {
+        insn = None;
+    }
+    (message, insn)
 }
 
 fn check(path: &std::path::Path, bless: bool) -> Result<(), Failed> {
@@ -180,6 +195,9 @@ fn check(path: &std::path::Path, bless: bool) -> Result<(), Failed> {
     if bless {
         std::fs::write(path, case.with_expect(&got)).map_err(|e| e.to_string())?;
         return Ok(());
+    }
+    if std::env::var_os("STYLET_KERNEL_LOG").is_some() {
+        println!("{log}");
     }
     match &case.expect {
         Some(want) if *want == got => Ok(()),

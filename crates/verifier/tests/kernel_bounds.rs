@@ -333,7 +333,7 @@ fn bounds_equal_the_kernel() {
         println!("skipped: {why}");
         return;
     }
-    let cases = std::env::var("STYLET_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let cases = std::env::var("STYLET_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
     let mut failures = 0;
     let mut compared = 0;

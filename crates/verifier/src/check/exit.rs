@@ -29,7 +29,7 @@ fn bad_scalar(
 impl Verifier<'_> {
     /// The EXIT instruction.
     pub(crate) fn check_exit(&mut self) -> Step {
-        self.check_reference_leak()?;
+        self.check_reference_leak("BPF_EXIT instruction in main prog")?;
         if self.cur.curframe() > 0 {
             return self.prepare_func_exit();
         }
@@ -38,15 +38,17 @@ impl Verifier<'_> {
     }
 
     /// Every reference was released (`check_reference_leak`).
-    pub(crate) fn check_reference_leak(&self) -> Res<()> {
+    pub(crate) fn check_reference_leak(&self, what: &'static str) -> Res<()> {
         // A callback cannot release what it did not acquire, so its references are all its own.
         if self.cur.curframe() > 0 && !self.cur.cur().in_callback() {
             return Ok(());
         }
         match self.cur.refs.first() {
-            Some(r) => {
-                Err(Reject::inval(Kind::UnreleasedReference { id: r.id, alloc_insn: r.insn_idx }))
-            }
+            Some(r) => Err(Reject::inval(Kind::UnreleasedReference {
+                id: r.id,
+                alloc_insn: r.insn_idx,
+                what,
+            })),
             None => Ok(()),
         }
     }

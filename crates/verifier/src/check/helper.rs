@@ -165,13 +165,13 @@ impl Verifier<'_> {
 
     fn check_special(&mut self, id: u32, meta: &CallMeta) -> Res<()> {
         match HelperId(id) {
-            HelperId::TAIL_CALL => match self.cur.refs.first() {
-                Some(r) => Err(Reject::inval(Kind::UnreleasedReference {
-                    id: r.id,
-                    alloc_insn: r.insn_idx,
-                })),
-                None => self.check_tail_call(),
-            },
+            HelperId::TAIL_CALL => {
+                let map_type = meta.map.map(|m| self.maps[m as usize].map_type);
+                if map_type != Some(MapType::PROG_ARRAY) {
+                    return Err(Reject::inval(Kind::ExpectedProgArray));
+                }
+                self.check_tail_call()
+            }
             HelperId::SNPRINTF => self.check_snprintf_call(),
             _ if is_sync_callback_helper(id) => self.check_callback_helper(id, meta),
             _ => Ok(()),
@@ -180,6 +180,14 @@ impl Verifier<'_> {
 
     /// A tail call that succeeds leaves the function with whatever the other program returns.
     fn check_tail_call(&mut self) -> Res<()> {
+        if let Some(r) = self.cur.refs.first() {
+            let what = "tail_call";
+            return Err(Reject::inval(Kind::UnreleasedReference {
+                id: r.id,
+                alloc_insn: r.insn_idx,
+                what,
+            }));
+        }
         if self.cur.curframe() == 0 {
             return Ok(());
         }
@@ -262,6 +270,9 @@ impl Verifier<'_> {
 }
 
 fn refused(id: u32, refusal: HelperRefusal) -> alloc::boxed::Box<Reject> {
+    if id == 0 {
+        return Reject::inval(Kind::HelperNotAllowed { helper: "bpf_unspec", id });
+    }
     if let HelperRefusal::Unknown { id } = refusal {
         return Reject::inval(Kind::InvalidFunc { id: id as i32 });
     }

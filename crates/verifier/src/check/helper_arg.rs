@@ -29,9 +29,8 @@ static MEM: Expected = Expected {
         ty(RegType::PtrToMem, RegFlags::RINGBUF),
         ty(RegType::PtrToBuf, PLAIN),
         ty(RegType::PtrToBtfId, RegFlags::TRUSTED),
-        ty(RegType::PtrToCtx, PLAIN),
     ],
-    text: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_, ctx",
+    text: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_",
 };
 static SCALAR: Expected = Expected { types: &[ty(RegType::Scalar, PLAIN)], text: "scalar" };
 static CTX: Expected = Expected { types: &[ty(RegType::PtrToCtx, PLAIN)], text: "ctx" };

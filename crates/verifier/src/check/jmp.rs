@@ -52,11 +52,11 @@ impl Verifier<'_> {
         let is_reg = insn.is_src_reg();
         if is_reg {
             if insn.imm != 0 {
-                return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/BPF_JMP32" }));
+                return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/JMP32" }));
             }
             self.check_src(insn.src)?;
         } else if insn.src != 0 {
-            return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/BPF_JMP32" }));
+            return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_JMP/JMP32" }));
         }
         let is_32 = insn.class() == op::JMP32;
         let dst = *self.reg(insn.dst.into());

@@ -153,9 +153,12 @@ impl Verifier<'_> {
                 }
             }
             RegType::PtrToTpBuffer if type_known => {
-                self.check_buffer_off("tracepoint", a.regno, &reg, a.off)?;
+                self.check_buffer_off("tracepoint", a.regno, &reg, off, a.size)?;
                 self.note_mem(MemKind::Checked);
                 self.load_unknown(&a);
+            }
+            RegType::ConstPtrToMap if type_known => {
+                return Err(Reject::unsupported("reading struct bpf_map"));
             }
             _ => {
                 return Err(Reject::acces(Kind::InvalidMemAccess {

@@ -171,9 +171,10 @@ impl Verifier<'_> {
         regno: u8,
         reg: &RegState,
         off: i32,
+        size: u32,
     ) -> Res<()> {
         if off < 0 {
-            return Err(Reject::acces(Kind::BufferNegativeOffset { reg: regno, what, off }));
+            return Err(Reject::acces(Kind::BufferNegativeOffset { reg: regno, what, off, size }));
         }
         if !reg.is_const() || reg.bounds.var_off.value != 0 {
             return Err(Reject::acces(Kind::BufferVariableOffset {

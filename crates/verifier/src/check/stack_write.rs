@@ -133,6 +133,9 @@ impl Verifier<'_> {
                 continue;
             }
             slot.spilled = RegState::not_init();
+            if slot.is_spilled() {
+                scrub(slot);
+            }
             let stays_zero = zero && slot.types[byte] == SlotType::Zero;
             zero_used |= stays_zero;
             slot.types[byte] = if stays_zero { SlotType::Zero } else { SlotType::Misc };

@@ -37,6 +37,8 @@ pub struct Case {
     pub btf: Option<Vec<u8>>,
     pub funcs: Vec<FuncInfo>,
     pub expect: Option<Expect>,
+    /// `// not supported yet`: this verifier refuses, whatever the kernel says.
+    pub unsupported: bool,
 }
 
 struct MapNames<'a>(&'a [MapDef]);
@@ -94,6 +96,7 @@ impl Case {
         for (n, line) in text.lines().enumerate() {
             let (head, expect) = split_expect(line);
             expects.extend(expect.map(|e| (n as u32 + 1, e.to_string())));
+            case.unsupported |= head.trim() == "// not supported yet";
             if let Some(words) = head.trim().strip_prefix("// prog:") {
                 case.prog_line(words)?;
             } else if let Some(words) = head.trim().strip_prefix("// map:") {
