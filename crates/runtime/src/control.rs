@@ -3,7 +3,7 @@
 //! Everything is at a fixed offset, so that the tracer needs nothing from the arena to find it.
 
 use crate::abi::{DATA_OFF, PROC_PAGE_OFF};
-use core::sync::atomic::{AtomicU32, AtomicU64};
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 
 /// `Control::magic`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"stylet\0\x01");
@@ -125,11 +125,20 @@ pub struct ProgStats {
 }
 
 /// The page below the window, private to a process and wiped on fork.
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct ProcPage {
     /// Index in the process table, 0 until registered.
     pub index: AtomicU32,
+    /// Keeps the hints off the line of the index.
+    pub _pad: [u32; 15],
+    /// For threads by the hash of their identity: the slot used last, plus one. Asking for the CPU costs more than all the
+    /// rest, and it is only a place to start from; a thread that finds the slot taken asks, and goes to its CPU's.
+    pub hints: [AtomicU16; HINTS],
 }
+
+/// Entries of [`ProcPage::hints`], a power of two.
+pub const HINTS: usize = 1024;
+const _: () = assert!(size_of::<ProcPage>() as i64 <= -PROC_PAGE_OFF);
 
 /// The control block of the arena at `arena`.
 ///

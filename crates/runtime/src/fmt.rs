@@ -70,7 +70,12 @@ struct Spec {
 #[derive(Clone, Copy, Default)]
 enum Conv {
     /// Base, upper case, signed, 8 bytes.
-    Int { hex: bool, upper: bool, signed: bool, wide: bool },
+    Int {
+        hex: bool,
+        upper: bool,
+        signed: bool,
+        wide: bool,
+    },
     #[default]
     Char,
     Str,
@@ -79,7 +84,10 @@ enum Conv {
     /// Address as of an unknown symbol.
     Sym,
     /// IPv4 or IPv6 address, with leading zeros or colons as of its letter.
-    Ip { six: bool, upper: bool },
+    Ip {
+        six: bool,
+        upper: bool,
+    },
 }
 
 /// A format string that is read up to its NUL.
@@ -140,7 +148,9 @@ fn pointer(fmt: Fmt, i: usize) -> Result<(Conv, usize), i32> {
         (b'k' | b'u', b's') => return Err(EINVAL),
         (b'K' | b'x', _) => (Conv::Ptr, i + 1),
         (b's' | b'S' | b'B', _) => (Conv::Sym, i + 1),
-        (c @ (b'i' | b'I'), d @ (b'4' | b'6')) => (Conv::Ip { six: d == b'6', upper: c == b'I' }, i + 2),
+        (c @ (b'i' | b'I'), d @ (b'4' | b'6')) => {
+            (Conv::Ip { six: d == b'6', upper: c == b'I' }, i + 2)
+        }
         (c, _) if is_boundary(c) => (Conv::Ptr, i),
         _ => return Err(EINVAL),
     })
@@ -205,7 +215,13 @@ fn check(fmt: *const u8, size: usize, nargs: usize) -> Result<usize, i32> {
 ///
 /// # Safety
 /// `fmt` has `size` bytes or a NUL before, `args` has `nargs` values.
-pub unsafe fn format(out: &mut Out, fmt: *const u8, size: usize, args: *const u64, nargs: usize) -> Result<(), i32> {
+pub unsafe fn format(
+    out: &mut Out,
+    fmt: *const u8,
+    size: usize,
+    args: *const u64,
+    nargs: usize,
+) -> Result<(), i32> {
     let len = check(fmt, size, nargs)?;
     let fmt = Fmt { at: fmt, len };
     let mut room = Room { used: 0 };
@@ -257,7 +273,14 @@ fn convert(out: &mut Out, spec: &Spec, arg: u64, room: &mut Room) -> Result<(), 
                 _ if signed && spec.space => Some(b' '),
                 _ => None,
             };
-            number(out, spec, if negative { value.wrapping_neg() } else { value }, hex, upper, sign);
+            number(
+                out,
+                spec,
+                if negative { value.wrapping_neg() } else { value },
+                hex,
+                upper,
+                sign,
+            );
         }
         Conv::Char => {
             room.take(1, 1)?;
@@ -265,7 +288,8 @@ fn convert(out: &mut Out, spec: &Spec, arg: u64, room: &mut Room) -> Result<(), 
         }
         Conv::Ptr => {
             room.take(4, 8)?;
-            let spec = Spec { zero: true, width: if spec.width == 0 { 16 } else { spec.width }, ..*spec };
+            let spec =
+                Spec { zero: true, width: if spec.width == 0 { 16 } else { spec.width }, ..*spec };
             number(out, &spec, arg, true, false, None);
         }
         Conv::Sym => {
@@ -320,7 +344,8 @@ fn number(out: &mut Out, spec: &Spec, value: u64, hex: bool, upper: bool, sign: 
         out.pad(b'0', fill);
     }
     for i in (0..digits).rev() {
-        let digit = if hex { (value >> (4 * i.min(15))) as u8 & 15 } else { (value / pow10(i) % 10) as u8 };
+        let digit =
+            if hex { (value >> (4 * i.min(15))) as u8 & 15 } else { (value / pow10(i) % 10) as u8 };
         out.push(match digit {
             0..=9 => b'0' + digit,
             _ if upper => b'A' + digit - 10,
@@ -368,7 +393,8 @@ fn string(out: &mut Out, spec: &Spec, address: u64, room: &mut Room) -> Result<(
 fn str_len(address: u64, max: usize) -> usize {
     let mut buf = [0u8; MAX_BIN_ARGS];
     // SAFETY: `max` is at most the size of `buf` and not 0.
-    unsafe { usermem::read_str(buf.as_mut_ptr(), address, max.min(MAX_BIN_ARGS)) }.map_or(0, |n| n - 1)
+    unsafe { usermem::read_str(buf.as_mut_ptr(), address, max.min(MAX_BIN_ARGS)) }
+        .map_or(0, |n| n - 1)
 }
 
 /// An IP address read from memory, zeros when it cannot be read (`ip4_string`, `ip6_string`, lib/vsprintf.c).

@@ -1,16 +1,18 @@
 //! CPU slots: what a run holds instead of a CPU with preemption off.
 //!
-//! A run takes a free slot starting from the current CPU's, so threads on different CPUs meet in no cache line. A nested
-//! run of the same thread (a signal handler) finds its own name in the slot and is refused, like a recursing kernel
-//! program; if the thread moved to another CPU in between, the nested run gets a slot of its own, which is as safe.
+//! A thread takes the slot it used last, at first its CPU's; if another run holds it, a free one from its CPU's on. So
+//! threads that run at the same time meet in no cache line. A nested run of the same thread (a signal handler) finds its
+//! own name in the slot and is refused, like a recursing kernel program; should it start from another slot, because two
+//! threads share a hint, it gets a slot of its own, which is as safe.
 
 use crate::abi::{NO_SLOT, RunCtx};
 use crate::control::{
-    self, CPU_LSL, CPU_RDPID, Control, FSGSBASE, MAX_PROCS, MAX_PROGS, MAX_SLOTS, ProgStats,
+    self, CPU_LSL, CPU_RDPID, Control, FSGSBASE, HINTS, MAX_PROCS, MAX_PROGS, MAX_SLOTS, ProgStats,
     SIGNAL_THREAD,
 };
 use crate::sys;
 use core::arch::asm;
+use core::sync::atomic::AtomicU16;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 /// Who runs: what map operations need to know.
@@ -145,31 +147,80 @@ pub unsafe fn slot_enter(rc: *mut RunCtx) -> i32 {
     // SAFETY: promised by the caller.
     let index = unsafe { process_index(rc.arena, ctl) };
     let nslots = ctl.nslots.min(MAX_SLOTS);
-    let me = (index as u64) << 48 | thread_identity(flags);
-    let mut i = current_cpu(flags);
-    if i >= nslots {
-        i = i.checked_rem(nslots).unwrap_or(0);
-    }
+    let thread = thread_identity(flags);
+    let me = (index as u64) << 48 | thread;
     if index != 0 {
-        for _ in 0..nslots {
-            // SAFETY: `i` is below MAX_SLOTS.
-            let slot = unsafe { control::slot(rc.arena, i) };
-            match slot.owner.compare_exchange(0, me, Acquire, Relaxed) {
-                Ok(_) => {
-                    rc.slot = i;
-                    // SAFETY: slot `i` has an area.
-                    unsafe { count_run(rc, i) };
-                    return i as i32;
-                }
-                Err(owner) if owner == me => break,
-                Err(_) => i = if i + 1 < nslots { i + 1 } else { 0 },
+        // SAFETY: promised by the caller.
+        let taken = unsafe {
+            let hint = hint(rc.arena, thread);
+            let start = (hint.load(Relaxed) as u32).wrapping_sub(1);
+            match take(rc.arena, start, nslots, me) {
+                Take::Other => take_near(rc.arena, ctl, nslots, me, hint),
+                done => done,
             }
+        };
+        if let Take::Taken(i) = taken {
+            rc.slot = i;
+            // SAFETY: slot `i` has an area.
+            unsafe { count_run(rc, i) };
+            return i as i32;
         }
     }
     rc.slot = NO_SLOT;
     // SAFETY: as above.
     unsafe { count_miss(rc, ctl, nslots) };
     -1
+}
+
+/// Outcome of an attempt to take a slot.
+enum Take {
+    /// It is this run's now.
+    Taken(u32),
+    /// This thread holds it already.
+    Recursion,
+    /// It is another's.
+    Other,
+}
+
+/// Where this process keeps the slot that `thread` used last.
+#[inline]
+unsafe fn hint<'a>(arena: *mut u8, thread: u64) -> &'a AtomicU16 {
+    let i = (thread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % HINTS;
+    // SAFETY: promised by the caller; `i` is below HINTS.
+    unsafe { control::proc_page(arena).hints.get_unchecked(i) }
+}
+
+#[inline]
+unsafe fn take(arena: *mut u8, i: u32, nslots: u32, me: u64) -> Take {
+    if i >= nslots {
+        return Take::Other;
+    }
+    // SAFETY: below MAX_SLOTS.
+    match unsafe { control::slot(arena, i) }.owner.compare_exchange(0, me, Acquire, Relaxed) {
+        Ok(_) => Take::Taken(i),
+        Err(owner) if owner == me => Take::Recursion,
+        Err(_) => Take::Other,
+    }
+}
+
+/// Takes a free slot starting from the current CPU's and notes it for the thread's next run.
+#[cold]
+#[inline(never)]
+unsafe fn take_near(arena: *mut u8, ctl: &Control, nslots: u32, me: u64, hint: &AtomicU16) -> Take {
+    let cpu = current_cpu(ctl.flags);
+    let mut i = if cpu < nslots { cpu } else { cpu.checked_rem(nslots).unwrap_or(0) };
+    for _ in 0..nslots {
+        // SAFETY: promised by the caller.
+        match unsafe { take(arena, i, nslots, me) } {
+            Take::Other => i = if i + 1 < nslots { i + 1 } else { 0 },
+            Take::Taken(i) => {
+                hint.store(i as u16 + 1, Relaxed);
+                return Take::Taken(i);
+            }
+            Take::Recursion => return Take::Recursion,
+        }
+    }
+    Take::Other
 }
 
 /// Counts a run; the slot is held, so a plain addition does.

@@ -20,7 +20,10 @@ const DELETE: u32 = 3;
 
 /// Calls again while the answer is `-EBUSY`: a lock's owner may be off the CPU for longer than anyone waits.
 fn patient(rc: &mut RunCtx, id: u32, args: [u64; 5]) -> i64 {
-    (0..1000).map(|_| call_held(rc, id, args)).find(|&r| r != -EBUSY as i64).unwrap_or(-EBUSY as i64)
+    (0..1000)
+        .map(|_| call_held(rc, id, args))
+        .find(|&r| r != -EBUSY as i64)
+        .unwrap_or(-EBUSY as i64)
 }
 
 /// Every thread finds its own keys whatever the others do, and nothing is lost in the end.
@@ -177,7 +180,10 @@ fn kill_in_hash(map_type: MapType) {
             assert_capacity(&a, id, ENTRIES as usize);
         }
     }
-    eprintln!("{map_type:?}: {} locks broken, {} elements given back in 60 rounds", total.0, total.1);
+    eprintln!(
+        "{map_type:?}: {} locks broken, {} elements given back in 60 rounds",
+        total.0, total.1
+    );
 }
 
 #[test]
@@ -216,7 +222,11 @@ fn killed_in_ringbuf() {
         }
         let sent = round.to_ne_bytes();
         assert_eq!(call_in(&mut a.run_ctx(), 130, [map, ptr(&sent), 8, 0, 0]), 0, "round {round}");
-        assert_eq!(reader.next_record().unwrap().map(|r| r.data), Some(sent.to_vec()), "round {round}");
+        assert_eq!(
+            reader.next_record().unwrap().map(|r| r.data),
+            Some(sent.to_vec()),
+            "round {round}"
+        );
         assert_eq!(reader.next_record(), Ok(None));
     }
 }
@@ -240,7 +250,8 @@ fn threads_share_a_ringbuf() {
                     for i in 0..EACH {
                         let words = [t, i, t ^ i, i % 7, 5, 6, 7, 8];
                         let len = 32 + 8 * (i % 5);
-                        sent += (call_in(&mut a.run_ctx(), 130, [map, ptr(&words), len, 0, 0]) == 0) as u64;
+                        sent += (call_in(&mut a.run_ctx(), 130, [map, ptr(&words), len, 0, 0]) == 0)
+                            as u64;
                     }
                     sending.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
                     sent
@@ -251,9 +262,13 @@ fn threads_share_a_ringbuf() {
         loop {
             let done = sending.load(std::sync::atomic::Ordering::SeqCst) == 0;
             while let Some(r) = reader.next_record().unwrap() {
-                let word = |i: usize| u64::from_ne_bytes(r.data[8 * i..8 * i + 8].try_into().unwrap());
+                let word =
+                    |i: usize| u64::from_ne_bytes(r.data[8 * i..8 * i + 8].try_into().unwrap());
                 let (t, i) = (word(0), word(1));
-                assert_eq!((word(2), word(3), r.data.len() as u64), (t ^ i, i % 7, 32 + 8 * (i % 5)));
+                assert_eq!(
+                    (word(2), word(3), r.data.len() as u64),
+                    (t ^ i, i % 7, 32 + 8 * (i % 5))
+                );
                 assert!(last[t as usize] < Some(i), "order of thread {t}");
                 last[t as usize] = Some(i);
                 seen += 1;

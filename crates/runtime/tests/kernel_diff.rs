@@ -23,7 +23,8 @@ const LOOKUP_AND_DELETE: u64 = 21;
 /// `bpf(cmd, attr)` with `union bpf_attr` as words of 8 bytes.
 fn bpf(cmd: u64, attr: &mut [u64; 18]) -> Result<i64, i32> {
     // SAFETY: the attribute is as long as said; what it points to is alive.
-    let r = unsafe { syscall(321, [cmd, attr.as_mut_ptr() as u64, size_of_val(attr) as u64, 0, 0, 0]) };
+    let r =
+        unsafe { syscall(321, [cmd, attr.as_mut_ptr() as u64, size_of_val(attr) as u64, 0, 0, 0]) };
     if r < 0 { Err(-r as i32) } else { Ok(r) }
 }
 
@@ -123,21 +124,33 @@ fn step(rng: &mut Rng, k: &KernelMap, m: &HostMap, keys: u64) -> String {
         }
         5 | 6 => {
             let what = format!("lookup {n}");
-            assert_eq!(plain(m.lookup(&key)).map(|v| unpadded(m, v)), k.get(LOOKUP, &key).map(|v| unpadded(m, v)), "{what}");
+            assert_eq!(
+                plain(m.lookup(&key)).map(|v| unpadded(m, v)),
+                k.get(LOOKUP, &key).map(|v| unpadded(m, v)),
+                "{what}"
+            );
             what
         }
         7 if keyed => {
-            assert_eq!(plain(m.delete(&key)), k.elem(DELETE, Some(&key), std::ptr::null_mut(), 0), "delete {n}");
+            assert_eq!(
+                plain(m.delete(&key)),
+                k.elem(DELETE, Some(&key), std::ptr::null_mut(), 0),
+                "delete {n}"
+            );
             format!("delete {n}")
         }
         8 if keyed => {
-            let (ours, theirs) = (all_keys(|k| plain(m.next_key(k))), all_keys(|key| k.next_key(key)));
+            let (ours, theirs) =
+                (all_keys(|k| plain(m.next_key(k))), all_keys(|key| k.next_key(key)));
             assert_eq!(ours, theirs);
             "keys".into()
         }
         _ => {
             let what = format!("lookup_and_delete {n}");
-            let theirs = k.get(LOOKUP_AND_DELETE, &key).map(|v| unpadded(m, v)).map_err(|e| if e == ENOTSUPP { EOPNOTSUPP } else { e });
+            let theirs = k
+                .get(LOOKUP_AND_DELETE, &key)
+                .map(|v| unpadded(m, v))
+                .map_err(|e| if e == ENOTSUPP { EOPNOTSUPP } else { e });
             assert_eq!(plain(m.lookup_and_delete(&key)).map(|v| unpadded(m, v)), theirs, "{what}");
             what
         }
@@ -160,7 +173,9 @@ fn compare(name: &str, d: MapDef, keys: u64) {
         let mut rng = Rng(0x9e37_79b9 * seed);
         let mut trail = Vec::new();
         for _ in 0..2000 {
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| step(&mut rng, &k, &m, keys)));
+            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                step(&mut rng, &k, &m, keys)
+            }));
             match done {
                 Ok(what) => trail.push(what),
                 Err(e) => {
@@ -232,5 +247,10 @@ fn definitions() {
     }
     wrong.sort();
     wrong.dedup();
-    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong[..wrong.len().min(40)].join("\n")
+    );
 }

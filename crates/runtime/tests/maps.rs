@@ -44,6 +44,7 @@ fn helpers_see_what_the_tracer_wrote() {
     m.update(&5u64.to_ne_bytes(), &55u64.to_ne_bytes(), BPF_ANY).unwrap();
     let key = 5u64;
     let found = call(&a, 1, [p, &raw const key as u64, 0, 0, 0]);
+    // SAFETY: the address of a value.
     assert_eq!(unsafe { *(found as *const u64) }, 55);
     let val = 66u64;
     assert_eq!(call(&a, 2, [p, &raw const key as u64, &raw const val as u64, 0, 0]), 0);
@@ -58,6 +59,7 @@ fn recursion_on_a_slot_is_refused() {
     let a = Arena::new(&Options { nslots: 1, ..Options::default() }).unwrap();
     let (mut outer, mut inner) = (a.run_ctx(), a.run_ctx());
     (outer.prog, inner.prog) = (3, 3);
+    // SAFETY: an arena of this process.
     unsafe {
         assert_eq!(slot_enter(&mut outer), 0);
         assert_eq!(slot_enter(&mut inner), -1);

@@ -36,7 +36,20 @@ pub unsafe extern "C" fn lookup_elem(
     rc: *mut RunCtx,
 ) -> u64 {
     // SAFETY: verified arguments.
-    unsafe { address(ops::lookup(&map(r1), key as *const u8, (*rc).slot)) }
+    unsafe {
+        let map = map(r1);
+        if map.map_type() == MapType::HASH {
+            return address(hash::lookup_plain(&map, key as *const u8));
+        }
+        lookup_other(map.base(), key as *const u8, (*rc).slot)
+    }
+}
+
+/// Lookups of all types but the commonest.
+#[inline(never)]
+unsafe fn lookup_other(map: *mut u8, key: *const u8, slot: u32) -> u64 {
+    // SAFETY: promised by the caller.
+    unsafe { address(ops::lookup(&Map::from_ptr(map), key, slot)) }
 }
 
 /// `bpf_map_update_elem(map, key, value, flags)`.

@@ -87,7 +87,14 @@ unsafe fn walk(rc: *const RunCtx, ips: *mut u64, max: usize, chunk: *mut u8) -> 
 ///
 /// # Safety
 /// Verified arguments; `rc.regs` has `ip`, `sp`, `bp`.
-pub unsafe extern "C" fn get_stackid(_: u64, map: u64, flags: u64, _: u64, _: u64, rc: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn get_stackid(
+    _: u64,
+    map: u64,
+    flags: u64,
+    _: u64,
+    _: u64,
+    rc: *mut RunCtx,
+) -> u64 {
     if flags & !(SKIP_FIELD_MASK | USER_STACK | stack::FAST_STACK_CMP | stack::REUSE_STACKID) != 0 {
         return err(EINVAL);
     }
@@ -100,7 +107,12 @@ pub unsafe extern "C" fn get_stackid(_: u64, map: u64, flags: u64, _: u64, _: u6
         let map = Map::from_ptr(map as *mut u8);
         with_slot(rc, |cx| {
             let ips = cx.scratch().cast::<u64>();
-            let nr = walk(rc, ips, map.stack_depth() as usize + skip, cx.scratch().add(MAX_DEPTH * 8 + 8));
+            let nr = walk(
+                rc,
+                ips,
+                map.stack_depth() as usize + skip,
+                cx.scratch().add(MAX_DEPTH * 8 + 8),
+            );
             if nr <= skip {
                 return err(EFAULT);
             }
@@ -118,7 +130,14 @@ pub unsafe extern "C" fn get_stackid(_: u64, map: u64, flags: u64, _: u64, _: u6
 ///
 /// # Safety
 /// Verified arguments; `rc.regs` has `ip`, `sp`, `bp`.
-pub unsafe extern "C" fn get_stack(_: u64, buf: u64, size: u64, flags: u64, _: u64, rc: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn get_stack(
+    _: u64,
+    buf: u64,
+    size: u64,
+    flags: u64,
+    _: u64,
+    rc: *mut RunCtx,
+) -> u64 {
     let (out, size) = (buf as *mut u8, size as u32 as usize);
     let skip = (flags & SKIP_FIELD_MASK) as usize;
     let bad = if flags & !(SKIP_FIELD_MASK | USER_STACK) != 0 || !size.is_multiple_of(8) {

@@ -31,7 +31,13 @@ pub struct PrintkHdr {
 }
 
 /// Formats into the slot's scratch memory and sends the text to the printk ring; its length, or `-errno`.
-unsafe fn printk(f: *const u8, size: usize, args: *const u64, nargs: usize, rc: *mut RunCtx) -> u64 {
+unsafe fn printk(
+    f: *const u8,
+    size: usize,
+    args: *const u64,
+    nargs: usize,
+    rc: *mut RunCtx,
+) -> u64 {
     // SAFETY: promised by the callers.
     unsafe {
         with_slot(rc, |cx| {
@@ -76,7 +82,14 @@ unsafe fn send(text: *const u8, len: usize, cx: &Cx, rc: *mut RunCtx) {
 ///
 /// # Safety
 /// `fmt` has `fmt_size` bytes.
-pub unsafe extern "C" fn trace_printk(f: u64, size: u64, a: u64, b: u64, c: u64, rc: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn trace_printk(
+    f: u64,
+    size: u64,
+    a: u64,
+    b: u64,
+    c: u64,
+    rc: *mut RunCtx,
+) -> u64 {
     let args = [a, b, c];
     // SAFETY: promised by the caller.
     unsafe { printk(f as *const u8, size as u32 as usize, args.as_ptr(), args.len(), rc) }
@@ -93,7 +106,14 @@ fn vararg_count(args: u64, len: u64) -> Option<usize> {
 ///
 /// # Safety
 /// `fmt` has `fmt_size` bytes, `data` has `data_len`.
-pub unsafe extern "C" fn trace_vprintk(f: u64, size: u64, args: u64, len: u64, _: u64, rc: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn trace_vprintk(
+    f: u64,
+    size: u64,
+    args: u64,
+    len: u64,
+    _: u64,
+    rc: *mut RunCtx,
+) -> u64 {
     let Some(nargs) = vararg_count(args, len) else { return err(EINVAL) };
     // SAFETY: promised by the caller.
     unsafe { printk(f as *const u8, size as u32 as usize, args as *const u64, nargs, rc) }
@@ -103,7 +123,14 @@ pub unsafe extern "C" fn trace_vprintk(f: u64, size: u64, args: u64, len: u64, _
 ///
 /// # Safety
 /// `str` has `str_size` bytes, `fmt` ends in a NUL, `data` has `data_len` bytes.
-pub unsafe extern "C" fn snprintf(s: u64, size: u64, f: u64, args: u64, len: u64, _: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn snprintf(
+    s: u64,
+    size: u64,
+    f: u64,
+    args: u64,
+    len: u64,
+    _: *mut RunCtx,
+) -> u64 {
     let Some(nargs) = vararg_count(args, len) else { return err(EINVAL) };
     // SAFETY: promised by the caller.
     unsafe {
@@ -169,7 +196,14 @@ unsafe fn parse(buf: *const u8, len: usize, flags: u64) -> Result<(u64, bool, us
 ///
 /// # Safety
 /// `buf` has `buf_len` bytes, `res` has 8.
-pub unsafe extern "C" fn strtol(buf: u64, len: u64, flags: u64, res: u64, _: u64, _: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn strtol(
+    buf: u64,
+    len: u64,
+    flags: u64,
+    res: u64,
+    _: u64,
+    _: *mut RunCtx,
+) -> u64 {
     // SAFETY: promised by the caller.
     unsafe {
         *(res as *mut i64) = 0;
@@ -190,7 +224,14 @@ pub unsafe extern "C" fn strtol(buf: u64, len: u64, flags: u64, res: u64, _: u64
 ///
 /// # Safety
 /// `buf` has `buf_len` bytes, `res` has 8.
-pub unsafe extern "C" fn strtoul(buf: u64, len: u64, flags: u64, res: u64, _: u64, _: *mut RunCtx) -> u64 {
+pub unsafe extern "C" fn strtoul(
+    buf: u64,
+    len: u64,
+    flags: u64,
+    res: u64,
+    _: u64,
+    _: *mut RunCtx,
+) -> u64 {
     // SAFETY: promised by the caller.
     unsafe {
         *(res as *mut u64) = 0;

@@ -39,7 +39,7 @@ fn by_tsc(clock: &Clock, extra: impl Fn(&Clock) -> u64) -> Option<u64> {
     if ticks >= limit || clock.seq.load(Relaxed) != seq {
         return None;
     }
-    Some(ns.wrapping_add((ticks as u128 * mult as u128 >> 32) as u64).wrapping_add(extra))
+    Some(ns.wrapping_add(((ticks as u128 * mult as u128) >> 32) as u64).wrapping_add(extra))
 }
 
 /// The clock of the arena of `rc`.

@@ -34,7 +34,10 @@ fn now(clock: ClockId) -> u64 {
 fn sample() -> Sample {
     let reading = || {
         let (before, ns, after) = (tsc(), now(ClockId::Monotonic), tsc());
-        (after.wrapping_sub(before), Sample { tsc: before.wrapping_add(after.wrapping_sub(before) / 2), ns })
+        (
+            after.wrapping_sub(before),
+            Sample { tsc: before.wrapping_add(after.wrapping_sub(before) / 2), ns },
+        )
     };
     let mut best = reading();
     for _ in 0..8 {
@@ -50,7 +53,8 @@ fn sample() -> Sample {
 pub(super) fn tsc_is_clock() -> bool {
     let cpuid = |leaf| core::arch::x86_64::__cpuid(leaf);
     let invariant = cpuid(0x8000_0000).eax >= 0x8000_0007 && cpuid(0x8000_0007).edx & (1 << 8) != 0;
-    let source = std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
+    let source =
+        std::fs::read_to_string("/sys/devices/system/clocksource/clocksource0/current_clocksource");
     invariant && source.is_ok_and(|s| matches!(s.trim(), "tsc" | "kvm-clock"))
 }
 
@@ -81,7 +85,8 @@ impl Arena {
             *anchor = Some(new);
         }
         let mult = (((ns as u128) << 32) / ticks as u128) as u64;
-        let limit = (ns.saturating_mul(50).min(MAX_LIMIT) as u128 * ticks as u128 / ns as u128) as u64;
+        let limit =
+            (ns.saturating_mul(50).min(MAX_LIMIT) as u128 * ticks as u128 / ns as u128) as u64;
         let clock = &self.control().clock;
         let seq = clock.seq.load(Relaxed) | 1;
         clock.seq.store(seq, Relaxed);
@@ -90,7 +95,9 @@ impl Arena {
         clock.base_ns.store(new.ns, Relaxed);
         clock.mult.store(mult, Relaxed);
         clock.limit.store(limit, Relaxed);
-        clock.boot_ns.store(sys::clock_ns(BOOTTIME).wrapping_sub(sys::clock_ns(MONOTONIC)), Relaxed);
+        clock
+            .boot_ns
+            .store(sys::clock_ns(BOOTTIME).wrapping_sub(sys::clock_ns(MONOTONIC)), Relaxed);
         clock.tai_ns.store(sys::clock_ns(TAI).wrapping_sub(sys::clock_ns(MONOTONIC)), Relaxed);
         clock.seq.store(seq.wrapping_add(1).max(2), Release);
         true

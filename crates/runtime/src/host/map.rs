@@ -274,10 +274,9 @@ impl<'a> HostMap<'a> {
     fn pop_or_peek(&self, remove: bool) -> Result<Vec<u8>> {
         let (map, mut value) = (self.raw(), vec![0u8; self.geo.value_size as usize]);
         // SAFETY: value_size bytes.
-        errno(
-            self.arena.with_cx(|cx| unsafe { queue::pop(&map, value.as_mut_ptr(), remove, cx) })?,
-        )?;
-        Ok(value)
+        let done =
+            self.arena.with_cx(|cx| unsafe { queue::pop(&map, value.as_mut_ptr(), remove, cx) })?;
+        errno(done).map(|()| value)
     }
 
     /// `BPF_MAP_GET_NEXT_KEY`: the key after `key`, the first for none; `ENOENT` at the end.

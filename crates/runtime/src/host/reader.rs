@@ -52,9 +52,9 @@ impl<'a> RingReader<'a> {
 
     /// Whether [`RingReader::next_record`] has something to do.
     pub fn pending(&self) -> bool {
-        self.rings
-            .iter()
-            .any(|(r, pos)| r.hdr().prod.load(Acquire) != *pos && r.record_hdr(*pos).load(Acquire) & BUSY == 0)
+        self.rings.iter().any(|(r, pos)| {
+            r.hdr().prod.load(Acquire) != *pos && r.record_hdr(*pos).load(Acquire) & BUSY == 0
+        })
     }
 
     /// The next record, `None` when there is none yet. After `Corrupt` that ring goes on with what comes next.

@@ -116,33 +116,47 @@ fn repair_map(arena: &Arena, host: &HostMap, index: u32, pending: &[Pending], do
         }
         MapType::RINGBUF => map.ring(0).iter().for_each(|r| repair_ring(r, index, done)),
         MapType::PERF_EVENT_ARRAY => {
-            (0..map.geo.nslots).filter_map(|s| map.ring(s)).for_each(|r| repair_ring(&r, index, done));
+            (0..map.geo.nslots)
+                .filter_map(|s| map.ring(s))
+                .for_each(|r| repair_ring(&r, index, done));
         }
         _ => {}
     }
 }
 
-fn repair_hash(arena: &Arena, host: &HostMap, index: u32, pending: &[Pending], done: &mut Repaired) {
+fn repair_hash(
+    arena: &Arena,
+    host: &HostMap,
+    index: u32,
+    pending: &[Pending],
+    done: &mut Repaired,
+) {
     let map = host.raw();
     let geo = map.geo;
-    let locked: Vec<u32> = (0..=geo.mask).filter(|&b| names(map.bucket_lock(b).load(Acquire), index)).collect();
-    let bucket_of = |e: u32| locked.iter().copied().find(|&b| hash::link_to(&map, b, e, geo.nelems).is_some());
+    let locked: Vec<u32> =
+        (0..=geo.mask).filter(|&b| names(map.bucket_lock(b).load(Acquire), index)).collect();
+    let bucket_of =
+        |e: u32| locked.iter().copied().find(|&b| hash::link_to(&map, b, e, geo.nelems).is_some());
     let at_head = |e: u32| {
-        (0..geo.nslots).any(|s| names(map.free_lock(s).load(Acquire), index) && map.free_head(s).load(Acquire) == e)
+        (0..geo.nslots).any(|s| {
+            names(map.free_lock(s).load(Acquire), index) && map.free_head(s).load(Acquire) == e
+        })
     };
     let mut lost = Vec::new();
-    for p in pending.iter().filter(|p| p.map == host.offset() && p.elem < geo.nelems && p.slot < geo.nslots) {
+    for p in pending
+        .iter()
+        .filter(|p| p.map == host.offset() && p.elem < geo.nelems && p.slot < geo.nslots)
+    {
         let bucket = bucket_of(p.elem);
         match (p.old.filter(|&o| o < geo.nelems), bucket) {
-            (Some(old), Some(b)) => {
-                // The new element is in: the old one goes, as it was about to.
-                if let Some(link) = hash::link_to(&map, b, old, geo.nelems) {
-                    link.store(map.next(old).load(Relaxed), Release);
-                }
+            (Some(old), Some(_)) => {
+                // The new element is in, in the place of the old one.
                 map.spare(p.slot).store(old, Release);
                 done.elements += 1;
             }
-            (None, None) if !at_head(p.elem) && map.spare(p.slot).load(Acquire) != p.elem => lost.push(p.elem),
+            (None, None) if !at_head(p.elem) && map.spare(p.slot).load(Acquire) != p.elem => {
+                lost.push(p.elem)
+            }
             _ => {}
         }
     }

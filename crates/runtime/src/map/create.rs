@@ -111,9 +111,7 @@ fn check_flags(geo: &Geo) -> Result<()> {
     let access = f::RDONLY | f::WRONLY | f::RDONLY_PROG | f::WRONLY_PROG;
     let hash = access | f::NUMA_NODE | f::ZERO_SEED | f::NO_PREALLOC;
     let (allowed, known) = match MapType(geo.map_type) {
-        MapType::ARRAY => {
-            (access | f::NUMA_NODE | f::MMAPABLE | f::INNER_MAP, u32::MAX)
-        }
+        MapType::ARRAY => (access | f::NUMA_NODE | f::MMAPABLE | f::INNER_MAP, u32::MAX),
         MapType::PERCPU_ARRAY => (access, u32::MAX),
         MapType::HASH | MapType::PERCPU_HASH | MapType::HASH_OF_MAPS => (hash, u32::MAX),
         MapType::LRU_HASH | MapType::LRU_PERCPU_HASH => (hash | f::NO_COMMON_LRU, u32::MAX),
@@ -232,7 +230,7 @@ fn stacks(mut geo: Geo) -> Result<Geo> {
     if geo.max_entries == 0
         || geo.key_size != 4
         || geo.value_size < 8
-        || geo.value_size % 8 != 0
+        || !geo.value_size.is_multiple_of(8)
         || depth > MAX_STACK_DEPTH
     {
         return Err(EINVAL);

@@ -6,8 +6,8 @@
 //!   in its hands (`Slot::pend_*`): a process may be killed between any two instructions, see `host::repair`.
 //! - Freed elements are reused at once; there is a free list for each slot, others' are raided when one's own is empty.
 
-use super::hash_fn::{hash, key_eq};
-use super::{BPF_EXIST, BPF_F_LOCK, BPF_NOEXIST, Map, Result, copy_value, zero_value};
+use super::hash_fn::{hash, hash_n, key_eq};
+use super::{BPF_EXIST, BPF_NOEXIST, Map, Result, copy_value, zero_value};
 use crate::lock::{self, Guard};
 use crate::slot::Cx;
 use core::sync::atomic::AtomicU32;
@@ -133,25 +133,62 @@ pub(super) fn init(map: &Map) {
     }
 }
 
-/// Walks bucket `b`'s chain for `key`. `Err` when the walk left the bucket.
-#[inline]
-unsafe fn walk(map: &Map, b: u32, h: u32, key: *const u8) -> core::result::Result<Option<u32>, ()> {
-    let mut e = map.bucket_head(b).load(Acquire);
-    let mut steps = 0;
-    while e < map.geo.nelems {
-        // SAFETY: `e` is an element; `key` has key_size bytes.
-        if map.elem_hash(e).load(Relaxed) == h
-            && unsafe { key_eq(map.elem_key(e), key, map.geo.key_size) }
-        {
-            return Ok(Some(e));
+/// What a walk found: the element and the link that leads to it.
+type Found<'m> = Option<(&'m AtomicU32, u32)>;
+
+/// Walks bucket `b`'s chain for `key`. `Err` when the walk left the bucket. `N` as for `hash_n`.
+#[inline(always)]
+unsafe fn walk<'m, const N: u32>(
+    map: &'m Map,
+    b: u32,
+    h: u32,
+    key: *const u8,
+) -> core::result::Result<Found<'m>, ()> {
+    let mut link = map.bucket_head(b);
+    let mut steps = map.geo.nelems;
+    loop {
+        let e = link.load(Acquire);
+        if e >= map.geo.nelems {
+            return if e == END | b { Ok(None) } else { Err(()) };
         }
-        e = map.next(e).load(Acquire);
-        steps += 1;
-        if steps > map.geo.nelems {
+        // SAFETY: `e` is an element; `key` has key_size bytes.
+        let is_key = || unsafe { key_eq::<N>(map.elem_key(e), key, map.geo.key_size) };
+        // Comparing a key of one word costs no more than comparing its hash.
+        if (N != 0 || map.elem_hash(e).load(Relaxed) == h) && is_key() {
+            return Ok(Some((link, e)));
+        }
+        if steps == 0 {
             return Err(());
         }
+        steps -= 1;
+        link = map.next(e);
     }
-    if e == END | b { Ok(None) } else { Err(()) }
+}
+
+#[inline(always)]
+unsafe fn find_n<const N: u32>(map: &Map, key: *const u8) -> Option<u32> {
+    // SAFETY: promised by the callers.
+    unsafe {
+        let h = hash_n::<N>(key, map.geo.key_size, map.geo.seed);
+        let b = h & map.geo.mask;
+        match walk::<N>(map, b, h, key) {
+            Ok(found) => found.map(|(_, e)| e),
+            Err(()) => find_again(map, b, h, key),
+        }
+    }
+}
+
+/// Starts again after a walk that left its bucket.
+#[cold]
+#[inline(never)]
+unsafe fn find_again(map: &Map, b: u32, h: u32, key: *const u8) -> Option<u32> {
+    for _ in 0..RETRIES {
+        // SAFETY: promised by the callers.
+        if let Ok(found) = unsafe { walk::<0>(map, b, h, key) } {
+            return found.map(|(_, e)| e);
+        }
+    }
+    None
 }
 
 /// The element of `key`.
@@ -162,15 +199,24 @@ unsafe fn walk(map: &Map, b: u32, h: u32, key: *const u8) -> core::result::Resul
 pub unsafe fn find(map: &Map, key: *const u8) -> Option<Elem> {
     // SAFETY: promised by the caller.
     unsafe {
-        let h = hash(key, map.geo.key_size, map.geo.seed);
-        let b = h & map.geo.mask;
-        for _ in 0..RETRIES {
-            if let Ok(found) = walk(map, b, h, key) {
-                return found.map(Elem);
-            }
+        match map.geo.key_size {
+            4 => find_n::<4>(map, key),
+            8 => find_n::<8>(map, key),
+            _ => find_n::<0>(map, key),
         }
     }
-    None
+    .map(Elem)
+}
+
+/// Address of the value of `key` in a `BPF_MAP_TYPE_HASH`.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+#[inline]
+pub unsafe fn lookup_plain(map: &Map, key: *const u8) -> Option<*mut u8> {
+    // SAFETY: promised by the caller.
+    let Elem(e) = unsafe { find(map, key) }?;
+    Some(map.at(map.elem(e) + map.geo.value_in_elem as usize))
 }
 
 /// `bpf_map_lookup_elem` of a program: address of the value (of this slot). Marks elements of LRU maps as used.
@@ -281,47 +327,67 @@ unsafe fn set_values(map: &Map, e: u32, val: Values, fresh: bool, cx: &Cx) {
     }
 }
 
-/// Fills element `e` and links it at the head of bucket `b`, which is locked.
-unsafe fn insert(map: &Map, e: u32, b: u32, h: u32, key: *const u8, val: Values, cx: &Cx) {
-    // SAFETY: keys have room for key_size rounded up to 8.
-    unsafe {
-        copy_value(map.elem_key(e), key, map.geo.key_size);
-        set_values(map, e, val, true, cx);
-    }
-    map.elem_hash(e).store(h, Relaxed);
-    map.referenced(e).store(0, Relaxed);
-    let head = map.bucket_head(b);
-    map.next(e).store(head.load(Relaxed), Relaxed);
-    head.store(e, Release);
-}
-
-/// Puts the slot's spare element in place of `old`; `old` becomes the spare one.
-unsafe fn replace(
-    map: &Map,
-    old: u32,
-    b: u32,
-    h: u32,
+/// A change of a bucket that is locked.
+struct Change<'m> {
+    map: &'m Map<'m>,
+    bucket: u32,
+    hash: u32,
     key: *const u8,
     val: Values,
-    cx: &Cx,
-) -> Result<()> {
-    let spare = map.spare(cx.slot);
-    let e = spare.load(Relaxed);
-    if e >= map.geo.nelems {
-        return Err(E2BIG);
+}
+
+impl Change<'_> {
+    /// Fills element `e` and puts it at `link`, before `next`.
+    #[inline]
+    unsafe fn put(&self, e: u32, link: &AtomicU32, next: u32, cx: &Cx) {
+        let map = self.map;
+        // SAFETY: keys have room for key_size rounded up to 8.
+        unsafe {
+            copy_value(map.elem_key(e), self.key, map.geo.key_size);
+            set_values(map, e, self.val, true, cx);
+        }
+        map.elem_hash(e).store(self.hash, Relaxed);
+        map.referenced(e).store(0, Relaxed);
+        map.next(e).store(next, Relaxed);
+        link.store(e, Release);
     }
-    let slot = cx.slot_ref();
-    slot.pend_elem.store(e + 1, Release);
-    slot.pend_old.store(old + 1, Release);
-    // SAFETY: as for `insert`.
-    unsafe { insert(map, e, b, h, key, val, cx) };
-    if let Some(link) = link_to(map, b, old, map.geo.nelems) {
-        link.store(map.next(old).load(Relaxed), Release);
+
+    /// Puts the slot's spare element in place of `old`, in one store; `old` becomes the spare one.
+    #[inline]
+    unsafe fn replace(&self, link: &AtomicU32, old: u32, cx: &Cx) -> Result<()> {
+        let spare = self.map.spare(cx.slot);
+        let e = spare.load(Relaxed);
+        if e >= self.map.geo.nelems {
+            return Err(E2BIG);
+        }
+        let slot = cx.slot_ref();
+        slot.pend_elem.store(e + 1, Release);
+        slot.pend_old.store(old + 1, Release);
+        // SAFETY: as for `put`.
+        unsafe { self.put(e, link, self.map.next(old).load(Relaxed), cx) };
+        spare.store(old, Release);
+        slot.pend_old.store(0, Release);
+        slot.pend_elem.store(0, Release);
+        Ok(())
     }
-    spare.store(old, Release);
-    slot.pend_old.store(0, Release);
-    slot.pend_elem.store(0, Release);
-    Ok(())
+
+    /// Links a free element at the head of the bucket; an LRU map makes room.
+    unsafe fn add(&self, cx: &Cx) -> Result<()> {
+        let map = self.map;
+        let e = match pop(map, cx)? {
+            Some(e) => e,
+            None if map.is_lru() => evict(map, self.bucket, cx).ok_or(E2BIG)?,
+            None => {
+                map.count_lost();
+                return Err(E2BIG);
+            }
+        };
+        let head = map.bucket_head(self.bucket);
+        // SAFETY: as for `put`.
+        unsafe { self.put(e, head, head.load(Relaxed), cx) };
+        cx.slot_ref().pend_elem.store(0, Release);
+        Ok(())
+    }
 }
 
 /// An element that is not in use in an LRU map, taken out of its bucket: the first not used since the clock's hand passed.
@@ -356,43 +422,50 @@ fn evict(map: &Map, keep: u32, cx: &Cx) -> Option<u32> {
 /// # Safety
 /// `key` has `key_size` bytes and `val` what [`Values`] says.
 pub unsafe fn update(map: &Map, key: *const u8, val: Values, flags: u64, cx: &Cx) -> Result<()> {
-    if flags & !BPF_F_LOCK > BPF_EXIST || flags & BPF_F_LOCK != 0 || cx.slot >= map.geo.nslots {
+    if flags > BPF_EXIST || cx.slot >= map.geo.nslots {
         return Err(EINVAL);
     }
     // SAFETY: promised by the caller.
     unsafe {
-        let h = hash(key, map.geo.key_size, map.geo.seed);
-        let b = h & map.geo.mask;
-        let _guard = lock::lock(map.bucket_lock(b), cx).inspect_err(|_| map.count_lost())?;
-        let old = walk(map, b, h, key).unwrap_or(None);
+        match map.geo.key_size {
+            4 => update_n::<4>(map, key, val, flags, cx),
+            8 => update_n::<8>(map, key, val, flags, cx),
+            _ => update_n::<0>(map, key, val, flags, cx),
+        }
+    }
+}
+
+#[inline]
+unsafe fn update_n<const N: u32>(
+    map: &Map,
+    key: *const u8,
+    val: Values,
+    flags: u64,
+    cx: &Cx,
+) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let hash = hash_n::<N>(key, map.geo.key_size, map.geo.seed);
+        let bucket = hash & map.geo.mask;
+        let _guard = lock::lock(map.bucket_lock(bucket), cx).inspect_err(|_| map.count_lost())?;
+        let old = walk::<N>(map, bucket, hash, key).unwrap_or(None);
         match old {
             Some(_) if flags == BPF_NOEXIST => return Err(EEXIST),
             None if flags == BPF_EXIST => return Err(ENOENT),
             _ => {}
         }
         set_pending_map(map, cx);
+        let change = Change { map, bucket, hash, key, val };
         match old {
-            Some(e) if map.is_percpu() => {
+            Some((_, e)) if map.is_percpu() => {
                 set_values(map, e, val, false, cx);
                 if map.is_lru() {
                     map.referenced(e).store(1, Relaxed);
                 }
                 Ok(())
             }
-            Some(e) => replace(map, e, b, h, key, val, cx),
-            None => {
-                let e = match pop(map, cx)? {
-                    Some(e) => e,
-                    None if map.is_lru() => evict(map, b, cx).ok_or(E2BIG)?,
-                    None => {
-                        map.count_lost();
-                        return Err(E2BIG);
-                    }
-                };
-                insert(map, e, b, h, key, val, cx);
-                cx.slot_ref().pend_elem.store(0, Release);
-                Ok(())
-            }
+            Some((link, e)) => change.replace(link, e, cx),
+            None => change.add(cx),
         }
     }
 }
@@ -426,8 +499,7 @@ pub unsafe fn take(map: &Map, key: *const u8, cx: &Cx, f: impl FnOnce(u32)) -> R
         let h = hash(key, map.geo.key_size, map.geo.seed);
         let b = h & map.geo.mask;
         let _guard = lock::lock(map.bucket_lock(b), cx)?;
-        let Ok(Some(e)) = walk(map, b, h, key) else { return Err(ENOENT) };
-        let link = link_to(map, b, e, map.geo.nelems).ok_or(ENOENT)?;
+        let Ok(Some((link, e))) = walk::<0>(map, b, h, key) else { return Err(ENOENT) };
         set_pending_map(map, cx);
         cx.slot_ref().pend_elem.store(e + 1, Release);
         link.store(map.next(e).load(Relaxed), Release);

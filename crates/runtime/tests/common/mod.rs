@@ -28,7 +28,14 @@ pub fn arena(nslots: u32) -> Arena {
 
 /// A definition without flags.
 pub fn def(map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> MapDef {
-    MapDef { map_type: map_type.0, key_size, value_size, max_entries, seed: 77, ..MapDef::default() }
+    MapDef {
+        map_type: map_type.0,
+        key_size,
+        value_size,
+        max_entries,
+        seed: 77,
+        ..MapDef::default()
+    }
 }
 
 /// The error of a map operation.
