@@ -266,8 +266,8 @@ pub enum RejectionKind {
     SubprogReturnNotScalar { ty: TypeName },
     #[error("{context} the register R0 is not a known value ({ty})")]
     ReturnNotKnown { context: &'static str, ty: TypeName },
-    #[error("Caller passes invalid args into func#{func} ('{name}')")]
-    InvalidGlobalArgs { func: u32, name: String },
+    #[error("R{reg} is not a scalar\nCaller passes invalid args into func#{func} ('{name}')")]
+    InvalidGlobalArgs { reg: u8, func: u32, name: String },
 
     // References.
     #[error(

@@ -125,7 +125,7 @@ fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
 /// Slot and opcode of a log line like `12: (b7) r0 = 1`.
 fn insn_line(line: &str) -> Option<u32> {
     let (n, rest) = line.split_once(": ")?;
-    rest.starts_with('(').then(|| n.parse().ok()).flatten()
+    (rest.starts_with('(') || rest.starts_with("BUG_")).then(|| n.parse().ok()).flatten()
 }
 
 fn is_chatter(line: &str) -> bool {
@@ -160,6 +160,8 @@ fn message(log: &str) -> (String, Option<u32>) {
         if let Some(at) = insn_line(line) {
             insn = Some(at);
             lines.clear();
+            // Printed where the instruction's state would stand.
+            lines.extend(line.find("infinite loop detected").map(|i| &line[i..]));
         } else if SKIPPED.iter().any(|p| line.starts_with(p)) {
             continue;
         } else if let Some((text, _)) =

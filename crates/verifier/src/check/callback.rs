@@ -1,6 +1,6 @@
 //! Callbacks that a helper runs before it returns (`push_callback_call`).
 
-use stylet_uapi::{HelperId, MapType};
+use stylet_uapi::{HelperId, MapType, errno};
 
 use super::call::push_frame;
 use super::helper::CallMeta;
@@ -45,7 +45,7 @@ impl Verifier<'_> {
             return Err(Reject::bug("for_each_map_elem without a map"));
         };
         if !has_for_each(self.maps[map as usize].map_type) {
-            return Err(Reject::inval(Kind::NoCallbackForMap));
+            return Err(Reject::new(errno::ENOTSUPP, Kind::NoCallbackForMap));
         }
         let (ctx, caller_r1) = (*self.reg(3), *self.reg(1));
         let of_map = |ty| RegState {

@@ -71,6 +71,7 @@ impl Verifier<'_> {
             match arg {
                 GlobalArg::Scalar if !self.reg(regno.into()).is_scalar() => {
                     return Err(Reject::inval(Kind::InvalidGlobalArgs {
+                        reg: regno,
                         func: subprog as u32,
                         name: self.subprog_name(subprog).to_string(),
                     }));
