@@ -5,6 +5,9 @@ use alloc::collections::BTreeMap;
 use crate::types::*;
 use crate::{Btf, Error, Fault, limits};
 
+/// Alignment of structs and unions that is known already.
+pub(crate) type Aligns = BTreeMap<TypeId, u32>;
+
 impl Btf {
     /// Skips `const`, `volatile`, `restrict` and type tags. Ids that do not exist stay as they are.
     pub fn skip_mods(&self, id: TypeId) -> TypeId {
@@ -90,7 +93,7 @@ impl Btf {
     }
 
     /// `seen` has the structs that are known: without it, a hostile tree of structs takes exponential time.
-    fn align(&self, id: TypeId, seen: &mut BTreeMap<TypeId, u32>) -> Result<u32, Error> {
+    pub(crate) fn align(&self, id: TypeId, seen: &mut Aligns) -> Result<u32, Error> {
         let target = self.skip_mods_and_typedefs(id);
         let t = self.get(target)?;
         let natural = |size: u32| size.min(self.pointer_size()).max(1);
@@ -115,11 +118,7 @@ impl Btf {
     }
 
     /// A struct is packed when its size or a member's offset is not what its members' alignment asks for.
-    fn composite_align(
-        &self,
-        c: Composite<'_>,
-        seen: &mut BTreeMap<TypeId, u32>,
-    ) -> Result<u32, Error> {
+    fn composite_align(&self, c: Composite<'_>, seen: &mut Aligns) -> Result<u32, Error> {
         let mut max = 1;
         for m in c.members() {
             let align = self.align(m.ty, seen)?;

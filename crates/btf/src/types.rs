@@ -121,7 +121,9 @@ impl<'a> Composite<'a> {
     }
 
     /// All members in order.
-    pub fn members(self) -> impl ExactSizeIterator<Item = Member> + Clone + 'a {
+    pub fn members(
+        self,
+    ) -> impl DoubleEndedIterator<Item = Member> + ExactSizeIterator + Clone + 'a {
         (0..self.len()).map(move |i| self.member(i).expect("index below len"))
     }
 }

@@ -155,3 +155,20 @@ fn compiles_to_the_same_types() {
     }
     std::fs::remove_dir_all(&dir).expect("temporary directory");
 }
+
+/// Each anonymous struct has the one before twice: written out, there would be 2^31 of them.
+#[test]
+fn endless_text_is_refused() {
+    let mut b = BtfBuilder::new();
+    let mut inner = b.int("int", 4, IntEncoding::Signed);
+    for _ in 0..30 {
+        let members = [MemberDef::new("a", inner, 0), MemberDef::new("b", inner, 0)];
+        inner = b.structure("", 4, &members);
+    }
+    let outer = b.typedef("outer", inner);
+    let btf = b.build().expect("valid");
+    assert!(dump::c_source(&btf).is_err());
+    assert!(dump::type_def(&btf, outer).is_err());
+    assert_eq!(btf.align_of(outer), Ok(4));
+    assert!(stylet_btf::value::decode(&btf, outer, &[0; 4]).to_string().len() > 4);
+}

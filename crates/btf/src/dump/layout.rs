@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::Btf;
+use crate::resolve::Aligns;
 use crate::types::*;
 
 /// Padding that is longer than this many bits is written as an array.
@@ -20,20 +21,30 @@ pub(super) struct Layout<'a> {
     /// Alignment in bits that the members ask for.
     align: u64,
     size: u64,
+    /// Alignment in bits of the members that are still to come, the last one first.
+    rest: Vec<u64>,
 }
 
 impl<'a> Layout<'a> {
-    pub(super) fn new(btf: &'a Btf, id: TypeId, c: Composite<'_>, is_union: bool) -> Layout<'a> {
-        let natural = |m: Member| u64::from(btf.align_of(m.ty).unwrap_or(1)) * 8;
-        let align = c.members().map(natural).max().unwrap_or(8);
+    pub(super) fn new(
+        btf: &'a Btf,
+        id: TypeId,
+        c: Composite<'_>,
+        is_union: bool,
+        seen: &mut Aligns,
+    ) -> Layout<'a> {
+        let mut natural = |id| u64::from(btf.align(id, seen).unwrap_or(1)) * 8;
+        let rest: Vec<u64> = c.members().rev().map(|m| natural(m.ty)).collect();
+        let align = rest.iter().copied().max().unwrap_or(8);
         // A packed struct and one of alignment 1 look the same; only the former needs the attribute.
-        let packed = align > 8 && btf.align_of(id) == Ok(1);
+        let packed = align > 8 && natural(id) == 8;
         let align = if packed { 8 } else { align };
-        Layout { btf, packed, is_union, end: 0, align, size: u64::from(c.size) * 8 }
+        Layout { btf, packed, is_union, end: 0, align, size: u64::from(c.size) * 8, rest }
     }
 
-    /// Padding in front of a member.
+    /// Padding in front of the next member.
     pub(super) fn before(&mut self, m: &Member) -> Vec<String> {
+        let align = self.rest.pop().unwrap_or(8);
         let at = u64::from(m.bit_offset);
         let size = u64::from(self.btf.resolve_size(m.ty).unwrap_or(0)) * 8;
         let width = if m.bitfield_size != 0 { m.bitfield_size.into() } else { size };
@@ -43,18 +54,17 @@ impl<'a> Layout<'a> {
         }
         let from = self.end;
         self.end = at + width;
-        if self.natural(m, from, size) == at { Vec::new() } else { padding(from, at) }
+        if self.natural(m, from, size, align) == at { Vec::new() } else { padding(from, at) }
     }
 
     /// Where the compiler puts a member that follows bit `from`.
-    fn natural(&self, m: &Member, from: u64, size: u64) -> u64 {
+    fn natural(&self, m: &Member, from: u64, size: u64, align: u64) -> u64 {
         if m.bitfield_size != 0 {
             // A bitfield does not straddle a unit of its type, unless packed.
             let fits = size == 0 || from % size + u64::from(m.bitfield_size) <= size;
             return if self.packed || fits { from } else { from.next_multiple_of(size) };
         }
-        let align = if self.packed { 1 } else { self.btf.align_of(m.ty).unwrap_or(1) };
-        from.next_multiple_of(u64::from(align) * 8)
+        from.next_multiple_of(if self.packed { 8 } else { align })
     }
 
     /// Padding behind the last member.

@@ -11,6 +11,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 use crate::declarator::{self, Base, TooDeep};
+use crate::resolve::Aligns;
 use crate::types::*;
 use crate::{Btf, Error, Fault, limits};
 
@@ -32,7 +33,8 @@ pub fn c_source(btf: &Btf) -> Result<String, Error> {
 /// [`Error::NoSuchType`], or [`Error::Type`] for types nested too deeply.
 pub fn type_def(btf: &Btf, id: TypeId) -> Result<String, Error> {
     let mut names = Names::new(btf);
-    let mut printer = Printer { btf, names: &mut names, level: 0 };
+    let mut budget = Budget::default();
+    let mut printer = Printer { btf, names: &mut names, level: 0, budget: &mut budget };
     let deep = |TooDeep| too_deep(btf, id);
     let text = match btf.get(id)? {
         Type::Func(f) => printer.declare(f.ty, btf.name(f.name_off)).map_err(deep)?,
@@ -57,12 +59,30 @@ fn is_definition(t: &Type<'_>) -> bool {
     )
 }
 
+/// Longest source in members and enumerators, several times that of a kernel's: anonymous types that are
+/// written wherever they are used can grow without bound.
+const MAX_LINES: u32 = 1 << 20;
+
 /// Writes definitions; anonymous types are written where they are used.
 struct Printer<'a, 'n> {
     btf: &'a Btf,
     names: &'n mut Names<'a>,
     /// Indentation.
     level: usize,
+    budget: &'n mut Budget,
+}
+
+/// What is kept from one definition to the next.
+struct Budget {
+    /// What is left of [`MAX_LINES`].
+    lines: u32,
+    aligns: Aligns,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { lines: MAX_LINES, aligns: Aligns::new() }
+    }
 }
 
 impl Base for Printer<'_, '_> {
@@ -129,6 +149,13 @@ impl Printer<'_, '_> {
             return Err(TooDeep);
         }
         let btf = self.btf;
+        let lines = match btf.type_by_id(id) {
+            Some(Type::Struct(c) | Type::Union(c)) => c.len(),
+            Some(Type::Enum(e)) => e.len(),
+            Some(Type::Enum64(e)) => e.len(),
+            _ => 0,
+        };
+        self.budget.lines = self.budget.lines.checked_sub(lines as u32 + 1).ok_or(TooDeep)?;
         match btf.type_by_id(id) {
             Some(t @ (Type::Struct(c) | Type::Union(c))) => {
                 self.composite(id, c, t.kind() == Kind::Union)
@@ -172,7 +199,7 @@ impl Printer<'_, '_> {
         c: Composite<'_>,
         is_union: bool,
     ) -> Result<String, TooDeep> {
-        let mut layout = layout::Layout::new(self.btf, id, c, is_union);
+        let mut layout = layout::Layout::new(self.btf, id, c, is_union, &mut self.budget.aligns);
         let indent = "\t".repeat(self.level);
         let mut text = String::from("{\n");
         self.level += 1;

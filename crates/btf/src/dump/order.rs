@@ -5,12 +5,14 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::names::Names;
-use super::{Printer, is_definition, too_deep};
+use super::{Budget, Printer, is_definition, too_deep};
 use crate::types::*;
 use crate::{Btf, Error, Fault};
 
 /// Longest chain of definitions that wait for each other. The kernel's types need about 30.
 const MAX_DEPTH: u32 = 128;
+/// Longest search for what definitions need, several times that of a kernel's.
+const MAX_STEPS: u32 = 1 << 22;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -41,6 +43,9 @@ pub(super) struct Order<'a> {
     inner: Vec<bool>,
     out: String,
     depth: u32,
+    /// What is left of [`MAX_STEPS`].
+    steps: u32,
+    budget: Budget,
 }
 
 impl<'a> Order<'a> {
@@ -55,6 +60,8 @@ impl<'a> Order<'a> {
             inner: alloc::vec![false; len],
             out: String::new(),
             depth: 0,
+            steps: MAX_STEPS,
+            budget: Budget::default(),
         }
     }
 
@@ -132,7 +139,8 @@ impl<'a> Order<'a> {
         if self.btf.name(t.name_off()) == "__builtin_va_list" {
             return Ok(());
         }
-        let mut printer = Printer { btf: self.btf, names: &mut self.names, level: 0 };
+        let (names, budget) = (&mut self.names, &mut self.budget);
+        let mut printer = Printer { btf: self.btf, names, level: 0, budget };
         let text = printer.definition(id).map_err(|_| too_deep(self.btf, id))?;
         self.out.push_str(&text);
         self.out.push('\n');
@@ -152,9 +160,10 @@ impl<'a> Order<'a> {
 
     /// Writes what the use of a type needs.
     fn require(&mut self, id: TypeId, how: Use) -> Result<(), Error> {
-        if self.depth >= MAX_DEPTH {
+        if self.depth >= MAX_DEPTH || self.steps == 0 {
             return Err(too_deep(self.btf, id));
         }
+        self.steps -= 1;
         self.depth += 1;
         let result = self.require_deeper(id, how);
         self.depth -= 1;

@@ -6,8 +6,10 @@ use super::Value;
 use crate::types::*;
 use crate::{Btf, TypeId};
 
-/// Bound on the values made, so that hostile types (arrays of empty structs) come to an end.
-const MAX_VALUES: u32 = 1 << 20;
+/// Values that may be made of no bytes, and of each byte: unions make several of one. The bound lets
+/// hostile types (empty structs in empty structs) come to an end.
+const MIN_VALUES: u32 = 1 << 14;
+const VALUES_PER_BYTE: u32 = 64;
 
 pub(super) struct Decoder<'a> {
     btf: &'a Btf,
@@ -17,7 +19,9 @@ pub(super) struct Decoder<'a> {
 
 impl<'a> Decoder<'a> {
     pub(super) fn new(btf: &'a Btf, bytes: &'a [u8]) -> Decoder<'a> {
-        Decoder { btf, bytes, left: MAX_VALUES }
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let left = len.saturating_mul(VALUES_PER_BYTE).saturating_add(MIN_VALUES);
+        Decoder { btf, bytes, left }
     }
 
     /// Value of type `id` at byte `at`.
