@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{addr, arena, call, call_held, call_in, def, ptr};
+use common::{addr, arena, call, call_held, call_in, def, ptr, ptr_mut};
 use std::time::Duration;
 use stylet_runtime::abi::{RUN_CAN_OVERRIDE, RUN_OVERRIDE, RunCtx};
 use stylet_runtime::helpers::text::PrintkHdr;
@@ -45,20 +45,20 @@ fn probe_read() {
     let (a, edge) = (arena(2), Edge::new());
     let src = edge.put(b"12345678");
     let mut dst = [0xaau8; 16];
-    assert_eq!(call(&a, 4, [ptr(&dst), 8, src, 0, 0]), 0);
+    assert_eq!(call(&a, 4, [ptr_mut(&mut dst), 8, src, 0, 0]), 0);
     assert_eq!(&dst[..9], b"12345678\xaa");
     for (len, from) in [(9, src), (8, 0), (16, src + 4), (4, u64::MAX), (8, 0xffff_8000_0000_0000)]
     {
         dst.fill(0xaa);
         assert_eq!(
-            call(&a, 112, [ptr(&mut dst), len, from, 0, 0]),
+            call(&a, 112, [ptr_mut(&mut dst), len, from, 0, 0]),
             EFAULT_,
             "{len} bytes at {from:#x}"
         );
         assert!(dst[..len as usize].iter().all(|&b| b == 0), "not zeroed: {dst:x?}");
         assert!(dst[len as usize..].iter().all(|&b| b == 0xaa), "beyond the end: {dst:x?}");
     }
-    assert_eq!(call(&a, 113, [ptr(&dst), 0, 0, 0, 0]), 0);
+    assert_eq!(call(&a, 113, [ptr_mut(&mut dst), 0, 0, 0, 0]), 0);
 }
 
 #[test]
@@ -76,13 +76,13 @@ fn probe_read_str() {
     for (text, size, want, then) in cases {
         let mut dst = [0xaau8; 16];
         let src = edge.put(text);
-        assert_eq!(call(&a, 114, [ptr(&mut dst), size, src, 0, 0]), want, "{text:?} {size}");
+        assert_eq!(call(&a, 114, [ptr_mut(&mut dst), size, src, 0, 0]), want, "{text:?} {size}");
         assert_eq!(&dst[..then.len()], then, "{text:?} {size}");
         assert!(dst[size.min(16) as usize..].iter().all(|&b| b == 0xaa));
     }
     let long = [b'x'; 3000];
     let mut dst = [0u8; 2500];
-    assert_eq!(call(&a, 45, [ptr(&mut dst), 2500, edge.put(&long), 0, 0]), 2500);
+    assert_eq!(call(&a, 45, [ptr_mut(&mut dst), 2500, edge.put(&long), 0, 0]), 2500);
     assert_eq!(dst.iter().position(|&b| b == 0), Some(2499));
 }
 
@@ -115,10 +115,10 @@ fn identity() {
         thread
             .spawn_scoped(s, || {
                 let mut buf = [0xaau8; 20];
-                assert_eq!(call(&a, 16, [ptr(&mut buf), 20, 0, 0, 0]), 0);
+                assert_eq!(call(&a, 16, [ptr_mut(&mut buf), 20, 0, 0, 0]), 0);
                 assert_eq!(&buf, b"a-long-thread-n\0\0\0\0\0");
                 let mut buf = [0xaau8; 8];
-                assert_eq!(call(&a, 16, [ptr(&mut buf), 4, 0, 0, 0]), 0);
+                assert_eq!(call(&a, 16, [ptr_mut(&mut buf), 4, 0, 0, 0]), 0);
                 assert_eq!(&buf, b"a-l\0\xaa\xaa\xaa\xaa");
             })
             .unwrap();
@@ -163,7 +163,8 @@ fn formatted(fmt: &str, args: &[u64]) -> (i64, String) {
     let a = arena(2);
     let (mut buf, fmt) = ([0xaau8; 64], format!("{fmt}\0"));
     let data = if args.is_empty() { 0 } else { args.as_ptr() as u64 };
-    let r = call(&a, 165, [ptr(&mut buf), 64, fmt.as_ptr() as u64, data, 8 * args.len() as u64]);
+    let r =
+        call(&a, 165, [ptr_mut(&mut buf), 64, fmt.as_ptr() as u64, data, 8 * args.len() as u64]);
     let end = buf.iter().position(|&b| b == 0).unwrap_or(0);
     (r, String::from_utf8_lossy(&buf[..end]).into_owned())
 }
@@ -253,8 +254,11 @@ fn numbers_from_strings() {
     for (text, flags, signed, unsigned) in cases {
         for (id, want) in [(105, signed), (106, unsigned)] {
             let mut value = 99i64;
-            let r =
-                call(&a, id, [text.as_ptr() as u64, text.len() as u64, *flags, ptr(&mut value), 0]);
+            let r = call(
+                &a,
+                id,
+                [text.as_ptr() as u64, text.len() as u64, *flags, ptr_mut(&mut value), 0],
+            );
             let got = if r < 0 { Err(-r as i32) } else { Ok((value, r)) };
             assert_eq!(got, *want, "helper {id}: {text:?} flags {flags}");
         }
@@ -276,7 +280,7 @@ fn loops() {
     {
         let mut state = [0u64, stop];
         let callback = count_to as *const () as u64;
-        assert_eq!(call(&a, 181, [nr, callback, ptr(&mut state), 0, 0]), want);
+        assert_eq!(call(&a, 181, [nr, callback, ptr_mut(&mut state), 0, 0]), want);
         assert_eq!(state[0], calls);
     }
     assert_eq!(call(&a, 181, [1, 0, 0, 1, 0]), -EINVAL as i64);
@@ -312,7 +316,10 @@ fn for_each_may_delete() {
         m.update(&i.to_ne_bytes(), &(i as u64 * 100).to_ne_bytes(), BPF_ANY).unwrap()
     });
     let mut total = 0u64;
-    assert_eq!(call(&a, 164, [addr(&a, id), sum as *const () as u64, ptr(&mut total), 0, 0]), 50);
+    assert_eq!(
+        call(&a, 164, [addr(&a, id), sum as *const () as u64, ptr_mut(&mut total), 0, 0]),
+        50
+    );
     assert_eq!(total, (0..50).map(|i| i * 101).sum());
     assert_eq!(m.keys().unwrap().len(), 0);
 }
@@ -338,7 +345,7 @@ fn stacks() {
     const USER: u64 = 256;
     let get = |rc: &mut RunCtx, size: u64, flags: u64| {
         let mut buf = [0xaau64; 8];
-        let r = call_in(rc, 67, [0, ptr(&mut buf), size, flags, 0]);
+        let r = call_in(rc, 67, [0, ptr_mut(&mut buf), size, flags, 0]);
         (r, buf)
     };
     let z = 0;
@@ -457,6 +464,35 @@ fn percpu_values_go_by_slot() {
         assert_eq!(values, want);
         assert_eq!(call(&a, 195, [map, ptr(&key), 3, 0, 0]), 0);
     }
+}
+
+#[test]
+fn dynptrs() {
+    let a = arena(2);
+    let (mut d, mut mem, mut out) = ([0u64; 2], *b"0123456789", [0u8; 4]);
+    let (p, e2big, einval) = (ptr_mut(&mut d), -E2BIG as i64, -EINVAL as i64);
+    assert_eq!(call(&a, 201, [ptr_mut(&mut out), 1, p, 0, 0]), einval, "null");
+    assert_eq!(call(&a, 197, [ptr_mut(&mut mem), 1 << 24, 0, p, 0]), e2big);
+    assert_eq!(call(&a, 197, [ptr_mut(&mut mem), 10, 1, p, 0]), einval);
+    assert_eq!(call(&a, 203, [p, 0, 1, 0, 0]), 0, "null after a failure");
+    assert_eq!(call(&a, 197, [ptr_mut(&mut mem), 10, 0, p, 0]), 0);
+    assert_eq!(call(&a, 201, [ptr_mut(&mut out), 4, p, 6, 0]), 0);
+    assert_eq!(&out, b"6789");
+    assert_eq!(call(&a, 201, [ptr_mut(&mut out), 4, p, 7, 0]), e2big);
+    assert_eq!(call(&a, 202, [p, 7, ptr(b"abcd"), 4, 0]), e2big);
+    assert_eq!(call(&a, 202, [p, 6, ptr(b"abcd"), 4, 1]), einval);
+    assert_eq!(call(&a, 202, [p, 6, ptr(b"abcd"), 4, 0]), 0);
+    assert_eq!(call(&a, 203, [p, 2, 8, 0, 0]) as u64, ptr(&mem) + 2);
+    assert_eq!(&mem, b"012345abcd");
+    let id = a.add_map(&def(MapType::RINGBUF, 0, 0, 4096)).unwrap();
+    let mut reader = RingReader::new(&a, &a.map(id).unwrap()).unwrap();
+    assert_eq!(call(&a, 198, [addr(&a, id), 5000, 0, p, 0]), einval, "no room");
+    assert_eq!(call(&a, 200, [p, 0, 0, 0, 0]), 0);
+    assert_eq!(call(&a, 198, [addr(&a, id), 8, 0, p, 0]), 0);
+    assert_eq!(call(&a, 202, [p, 0, ptr(b"dynptr!!"), 8, 0]), 0);
+    assert_eq!(call(&a, 199, [p, 0, 0, 0, 0]), 0);
+    assert_eq!(reader.next_record().unwrap().map(|r| r.data), Some(b"dynptr!!".to_vec()));
+    assert_eq!(d, [0, 0]);
 }
 
 /// The table is what it says: ascending, without repetition.

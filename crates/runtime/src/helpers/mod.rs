@@ -1,6 +1,7 @@
 //! Helpers, one file a family. All have the ABI of generated code, see [`Helper`].
 
 pub mod ctx;
+pub mod dynptr;
 pub mod flow;
 pub mod map;
 pub mod mem;
@@ -82,6 +83,13 @@ macro_rules! for_each_helper {
             181 "loop" flow::bpf_loop stylet_helper_181;
             182 "strncmp" flow::strncmp stylet_helper_182;
             195 "map_lookup_percpu_elem" map::lookup_percpu_elem stylet_helper_195;
+            197 "dynptr_from_mem" dynptr::from_mem stylet_helper_197;
+            198 "ringbuf_reserve_dynptr" dynptr::ringbuf_reserve stylet_helper_198;
+            199 "ringbuf_submit_dynptr" dynptr::ringbuf_submit stylet_helper_199;
+            200 "ringbuf_discard_dynptr" dynptr::ringbuf_discard stylet_helper_200;
+            201 "dynptr_read" dynptr::read stylet_helper_201;
+            202 "dynptr_write" dynptr::write stylet_helper_202;
+            203 "dynptr_data" dynptr::data stylet_helper_203;
             208 "ktime_get_tai_ns" time::ktime_get_tai_ns stylet_helper_208;
         }
     };

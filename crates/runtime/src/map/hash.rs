@@ -279,6 +279,7 @@ fn push(map: &Map, e: u32, cx: &Cx) {
 }
 
 /// Gives back an element that belongs to nobody: for repair.
+#[cfg(feature = "std")]
 pub(crate) fn give_back(map: &Map, e: u32, cx: &Cx) {
     push(map, e, cx);
 }

@@ -75,3 +75,8 @@ pub fn addr(arena: &Arena, id: MapId) -> u64 {
 pub fn ptr<T: ?Sized>(value: &T) -> u64 {
     (&raw const *value).cast::<u8>() as u64
 }
+
+/// The address of a value that a helper writes to.
+pub fn ptr_mut<T: ?Sized>(value: &mut T) -> u64 {
+    (&raw mut *value).cast::<u8>() as u64
+}
