@@ -61,9 +61,13 @@ impl RegFlags {
     }
 }
 
-/// Marks in `RegState::id`: the scalar differs by the constant `off` from the others with its id
-/// (`BPF_ADD_CONST`).
-pub(crate) const ADD_CONST: u32 = 1 << 31;
+/// Marks in `RegState::id`: the scalar differs by the constant `off` from the others with its id, in
+/// 64-bit arithmetic (`BPF_ADD_CONST64`).
+pub(crate) const ADD_CONST64: u32 = 1 << 31;
+/// The same in 32-bit arithmetic (`BPF_ADD_CONST32`).
+pub(crate) const ADD_CONST32: u32 = 1 << 30;
+/// Either of the two (`BPF_ADD_CONST`).
+pub(crate) const ADD_CONST: u32 = ADD_CONST64 | ADD_CONST32;
 
 /// `RegState::map` of a register that names no map.
 pub(crate) const NO_MAP: u32 = u32::MAX;

@@ -76,6 +76,17 @@ impl Bounds {
         self.alu(op, src, true)
     }
 
+    /// A linked register's value: this one's plus a constant, cut to 32 bits when the link was made
+    /// by 32-bit arithmetic (`sync_linked_regs`).
+    #[must_use]
+    pub fn plus(mut self, delta: i64, is_32: bool) -> Bounds {
+        self.add(&Bounds::known(delta as u64));
+        if is_32 {
+            self.assign_32_into_64();
+        }
+        self.synced()
+    }
+
     fn alu(mut self, op: AluOp, src: &Bounds, is_32: bool) -> Bounds {
         match op {
             AluOp::Add => self.add(src),

@@ -6,7 +6,7 @@ use stylet_insn::{Insn, opcode as op};
 use crate::bounds::{AluOp, Bounds};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{ADD_CONST, RegState, RegType};
+use crate::regs::{ADD_CONST, ADD_CONST32, ADD_CONST64, RegState, RegType};
 use crate::rejection::{Reject, Res};
 use crate::state::FP;
 
@@ -259,21 +259,22 @@ impl Verifier<'_> {
             self.maybe_fork_scalars(insn.dst.into())?;
         }
         let reg = self.reg_mut(insn.dst.into());
+        let before = reg.bounds.umax;
         let result = if is_64 {
             reg.bounds.alu64(alu_op, &operand.bounds)
         } else {
             reg.bounds.alu32(alu_op, &operand.bounds)
         };
         reg.bounds = result;
-        // `r1 = r2; r1 += 8`: what is learnt of r2 later holds for r1 as well.
-        let add = is_64 && alu_op == AluOp::Add && reg.id != 0;
-        match operand.bounds.const_value().filter(|_| add) {
-            Some(value) if reg.id & ADD_CONST == 0 && value <= i32::MAX as u64 => {
-                reg.id |= ADD_CONST;
-                reg.off = value as i32;
+        let same = insn.is_src_reg() && insn.src == insn.dst;
+        let delta = link_delta(alu_op, &operand.bounds, !is_64).filter(|_| !same);
+        let upper = before > u32::MAX.into() && !is_64;
+        match delta {
+            Some(delta) if reg.id != 0 && reg.id & ADD_CONST == 0 && !upper => {
+                reg.id |= if is_64 { ADD_CONST64 } else { ADD_CONST32 };
+                reg.off = delta;
             }
-            Some(_) => (reg.id, reg.off) = (0, 0),
-            None => reg.id = 0,
+            _ => (reg.id, reg.off) = (0, 0),
         }
         Ok(())
     }
@@ -288,6 +289,21 @@ impl Verifier<'_> {
         queued.reg_mut(regno).bounds = zero;
         self.reg_mut(regno).bounds = ones;
         self.push_stack(queued, self.insn_idx, self.insn_idx)
+    }
+}
+
+/// The constant by which `r1 = r2; r1 += 8` makes the two differ: what is learnt of one later holds
+/// for the other as well.
+fn link_delta(alu_op: AluOp, operand: &Bounds, is_32: bool) -> Option<i32> {
+    let value = if is_32 {
+        operand.const_value32()? as i32
+    } else {
+        i32::try_from(operand.const_value()? as i64).ok()?
+    };
+    match alu_op {
+        AluOp::Add => Some(value),
+        AluOp::Sub => value.checked_neg(),
+        _ => None,
     }
 }
 

@@ -9,7 +9,7 @@ use crate::backtrack::{LinkedReg, LinkedRegs};
 use crate::bounds::{AluOp, Bounds, is_branch_taken, refine};
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{ADD_CONST, RegFlags, RegState, RegType};
+use crate::regs::{ADD_CONST, ADD_CONST32, RegFlags, RegState, RegType};
 use crate::rejection::{PathStep, Reject, Res};
 use crate::state::VerifierState;
 
@@ -252,14 +252,17 @@ fn sync_linked_regs(
         if !reg.is_scalar() || (reg.id ^ known.id) & !ADD_CONST != 0 {
             continue;
         }
+        // A difference of 64-bit and one of 32-bit arithmetic say nothing of each other.
+        if (reg.id ^ known.id) & ADD_CONST == ADD_CONST {
+            continue;
+        }
         let plain = (reg.id | known.id) & ADD_CONST == 0;
-        if plain || (reg.id == known.id && reg.off == known.off) {
+        if plain || reg.off == known.off {
             *reg = *known;
             continue;
         }
-        let delta_of = |r: &RegState| if r.id & ADD_CONST != 0 { i64::from(r.off) } else { 0 };
-        let delta = delta_of(reg) - delta_of(known);
-        reg.bounds = known.bounds.alu64(AluOp::Add, &Bounds::known(delta as u64));
+        let delta = i64::from(reg.off) - i64::from(known.off);
+        reg.bounds = known.bounds.plus(delta, reg.id & ADD_CONST32 != 0);
         reg.precise = known.precise;
     }
 }

@@ -21,8 +21,8 @@ fn check_sane_offset(reg: &RegState, ptr: TypeName) -> Res<()> {
             return Err(Reject::inval(Kind::MathWithConst { ptr, value }));
         }
     }
-    // The fixed offset of a number is no offset but the distance from its link.
-    let off = if reg.is_scalar() { 0 } else { i64::from(reg.off) };
+    // Of a number this is the distance from its link; the kernel does not tell the two apart.
+    let off = i64::from(reg.off);
     if off >= MAX_VAR_OFF || off <= -MAX_VAR_OFF {
         return Err(Reject::inval(Kind::PointerOffset { ptr, off: reg.off }));
     }

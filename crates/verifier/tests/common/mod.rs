@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 pub mod btf;
+pub mod kernel;
 
 use std::path::{Path, PathBuf};
 
