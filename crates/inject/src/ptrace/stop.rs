@@ -30,16 +30,15 @@ const INTERRUPTED_BY_STOPS: [i64; 8] = [
 pub struct Thread {
     /// Thread id.
     pub tid: i32,
-    /// Its registers; what is stored here is in force when the thread is released.
+    /// Its registers.
     pub regs: Regs,
-    changed: bool,
 }
 
 impl Thread {
-    /// Moves the thread to another instruction.
-    pub fn set_ip(&mut self, ip: u64) {
+    /// Moves the thread to another instruction, at once: should the tracer die, it goes on there.
+    pub fn set_ip(&mut self, ip: u64) -> Result<()> {
         self.regs.rip = ip;
-        self.changed = true;
+        raw::set_regs(self.tid, &self.regs).map_err(|e| sys(self.tid, "PTRACE_SETREGS", e))
     }
 }
 
@@ -75,7 +74,7 @@ impl Stop {
         request(libc::PTRACE_CONT, 0)?;
         let mut stop = Stop { pid, options, threads: Vec::new() };
         let regs = stop.wait_stop(pid)?.ok_or(Error::Gone { pid })?;
-        stop.threads.push(Thread { tid: pid, regs, changed: false });
+        stop.threads.push(Thread { tid: pid, regs });
         // Initialisers of libraries may have started threads.
         stop.rounds()?;
         Ok(stop)
@@ -98,7 +97,7 @@ impl Stop {
             }
             for tid in new {
                 if let Some(regs) = self.wait_stop(tid)? {
-                    let mut thread = Thread { tid, regs, changed: false };
+                    let mut thread = Thread { tid, regs };
                     restart_interrupted(&mut thread);
                     self.threads.push(thread);
                 }
@@ -186,10 +185,7 @@ impl Stop {
 
     fn let_go(&mut self) {
         for thread in self.threads.drain(..) {
-            // A thread that was killed meanwhile refuses both requests, rightly.
-            if thread.changed {
-                let _ = raw::set_regs(thread.tid, &thread.regs);
-            }
+            // A thread that was killed meanwhile refuses, rightly.
             let _ = raw::detach(thread.tid);
         }
     }

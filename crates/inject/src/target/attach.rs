@@ -51,6 +51,25 @@ pub struct ProgRef {
     pub prog: u32,
 }
 
+impl ProgRef {
+    /// A program that reads nothing of its context, calls nothing, and is number 0.
+    pub fn new(window: WindowId, code_off: u64) -> ProgRef {
+        ProgRef {
+            window,
+            code_off,
+            ctx_read: 0,
+            ctx_escapes: false,
+            uses_run_ctx: false,
+            has_calls: false,
+            xmm_used: 0,
+            needs_slot: false,
+            can_override: false,
+            cookie: 0,
+            prog: 0,
+        }
+    }
+}
+
 /// One attachment.
 #[derive(Clone, Debug)]
 pub struct ProbeSpec {
@@ -255,13 +274,15 @@ impl State {
             len: block.code.len() as u64,
             near: plan.site,
         })?;
-        self.memory.write(plan.patch_at, &jump)?;
+        self.record(plan, block.at)?;
+        // First the threads, then the bytes under them: the tracer may die in between.
         for thread in stop.threads_mut() {
             let moved = block.moved.iter().find(|(from, _)| *from == thread.regs.rip);
             if let Some((_, to)) = moved.filter(|(from, _)| plan.inside().contains(from)) {
-                thread.set_ip(*to);
+                thread.set_ip(*to)?;
             }
         }
+        self.memory.write(plan.patch_at, &jump)?;
         let site = Site { plan: plan.clone(), jump, block, probes };
         if let Some(old) = self.sites.insert(plan.site, site) {
             self.retired.push(old.block);

@@ -3,6 +3,8 @@
 mod attach;
 mod inherit;
 mod quiet;
+mod record;
+mod recover;
 mod region;
 mod resolve;
 mod returns;
@@ -40,7 +42,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// A running process. Checks that it can be traced; nothing is changed yet.
+    /// A running process. Checks that it can be traced. Nothing is changed yet, except that what tracers left that have been
+    /// killed is removed.
     pub fn attach(pid: i32) -> Result<Target> {
         let status = proc::check(pid)?;
         let target = Target {
@@ -50,6 +53,7 @@ impl Target {
         };
         // Seizing is the only reliable test of permission.
         Session::start(move || Stop::all(status.tgid))?;
+        target.recover()?;
         Ok(target)
     }
 

@@ -3,6 +3,7 @@
 //! A region is two private mappings side by side: code (r-x) and the table of replaced return addresses (rw-). A forked
 //! child has a copy of both.
 
+use super::record::Owner;
 use super::state::State;
 use super::window::REACH;
 use crate::proc::Maps;
@@ -15,7 +16,11 @@ use std::ops::Range;
 pub const CODE: u64 = 256 << 10;
 /// First bytes of a region, before a word that is unique to it.
 const MAGIC: [u8; 8] = *b"\xccSTYLET\xcc";
-const HEADER: u64 = 64;
+const MAGIC_LEN: usize = MAGIC.len();
+/// Bytes before the routines: magic, unique word, [`Owner`].
+pub const HEADER: u64 = 64;
+/// Bytes at the end of the code that hold records for a later tracer.
+pub const RECORDS: u64 = 24 << 10;
 const ALIGN: u64 = 16;
 
 /// One region.
@@ -27,9 +32,17 @@ pub struct Region {
     free: Vec<Range<u64>>,
     /// Its header, to recognise it in a child.
     pub header: [u8; 16],
+    /// Addresses that the records are about, by place; `None`: unused.
+    pub records: Vec<Option<u64>>,
 }
 
 impl Region {
+    /// A region as its header in the process shows it, with no room for more; `None` if it is none.
+    pub fn found(start: u64, header: [u8; 16]) -> Option<Region> {
+        let is_one = header.starts_with(&MAGIC);
+        is_one.then_some(Region { start, free: Vec::new(), header, records: Vec::new() })
+    }
+
     /// Bytes of both mappings.
     pub const SIZE: u64 = CODE + table::SIZE;
 
@@ -41,6 +54,11 @@ impl Region {
     /// Address of the table.
     pub fn table(&self) -> u64 {
         self.start + CODE
+    }
+
+    /// Address of the first record.
+    pub fn records_at(&self) -> u64 {
+        self.start + CODE - RECORDS
     }
 
     /// Address of [`table::code`].
@@ -121,16 +139,19 @@ impl State {
         mapped?;
         finished?;
         let mut header = [0; 16];
-        header[..8].copy_from_slice(&MAGIC);
+        header[..MAGIC_LEN].copy_from_slice(&MAGIC);
         header[8..].copy_from_slice(&unique(start).to_le_bytes());
         let used = HEADER + table::code().len() as u64;
-        let free =
-            Vec::from([Range { start: start + used.next_multiple_of(ALIGN), end: start + CODE }]);
+        let free = Vec::from([Range {
+            start: start + used.next_multiple_of(ALIGN),
+            end: start + CODE - RECORDS,
+        }]);
         self.memory.write(start, &header)?;
+        self.memory.write(start + header.len() as u64, &Owner::me().bytes())?;
         self.memory.write(start + HEADER, table::code())?;
         self.memory.write(start + CODE + table::RET_START, &start.to_le_bytes())?;
         self.memory.write(start + CODE + table::RET_END, &(start + CODE).to_le_bytes())?;
-        self.regions.push(Region { start, free, header });
+        self.regions.push(Region { start, free, header, records: Vec::new() });
         Ok(())
     }
 }
@@ -148,7 +169,12 @@ mod tests {
     #[test]
     fn freed_neighbours_join() {
         let all = Range { start: 0, end: 256 };
-        let mut region = Region { start: 0, free: Vec::from([all.clone()]), header: [0; 16] };
+        let mut region = Region {
+            start: 0,
+            free: Vec::from([all.clone()]),
+            header: [0; 16],
+            records: Vec::new(),
+        };
         let (a, b, c) =
             (region.alloc(10).unwrap(), region.alloc(100).unwrap(), region.alloc(16).unwrap());
         assert_eq!((a, b, c), (0, 16, 128));

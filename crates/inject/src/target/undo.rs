@@ -93,6 +93,7 @@ impl State {
         probes.retain(|p| p.id != probe);
         if probes.is_empty() {
             self.restore(plan.site)?;
+            self.unrecord(plan.patch_at)?;
             let site = self.sites.remove(&plan.site);
             self.retired.extend(site.map(|s| s.block));
         } else {

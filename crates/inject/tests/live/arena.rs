@@ -135,17 +135,5 @@ impl Prog {
 
 /// A program that reads nothing and calls nothing.
 pub fn plain(window: WindowId, code_off: u64) -> ProgRef {
-    ProgRef {
-        window,
-        code_off,
-        ctx_read: 0,
-        ctx_escapes: false,
-        uses_run_ctx: false,
-        has_calls: false,
-        xmm_used: 0,
-        needs_slot: false,
-        can_override: false,
-        cookie: 0,
-        prog: 0,
-    }
+    ProgRef::new(window, code_off)
 }

@@ -90,6 +90,11 @@ impl Snapshot {
         };
         let (new, lost) = (only(self, before), only(before, self));
         assert!(new.is_empty() && lost.is_empty(), "mappings: new {new:#x?}, lost {lost:#x?}");
+        self.assert_same_code(before);
+    }
+
+    /// Panics if code differs.
+    pub fn assert_same_code(&self, before: &Snapshot) {
         let bytes = self.code.iter().zip(&before.code).position(|(a, b)| a != b);
         assert_eq!(bytes, None, "offset of the first code byte that differs");
     }

@@ -2,7 +2,7 @@
 
 use crate::arena::{Arena, plain};
 use crate::basic::probe;
-use crate::child::Traced;
+use crate::child::{Snapshot, Traced};
 use crate::parts::MANY;
 use crate::trial;
 use libtest_mimic::Trial;
@@ -46,7 +46,7 @@ fn kill_tracers(child: &mut Traced, sites: &[u64]) -> usize {
     let mut word = u64::from(std::process::id()) | 1;
     let mut done = 0;
     for site in sites {
-        if start.elapsed() > Duration::from_secs(5) {
+        if start.elapsed() > Duration::from_secs(3) {
             break;
         }
         let mut command = Command::new(&exe);
@@ -65,14 +65,26 @@ fn kill_tracers(child: &mut Traced, sites: &[u64]) -> usize {
 
 fn killed() {
     let mut child = Traced::start("busy");
-    child.number("threads 3");
+    child.number("threads 2");
     let many = child.addr("many");
     let sites: Vec<u64> = (0..MANY).map(|i| many + 32 * i).collect();
+    let before = Snapshot::of(child.pid());
     let done = kill_tracers(&mut child, &sites);
     assert!(done > 5);
     let rounds = child.number("rounds");
     std::thread::sleep(Duration::from_millis(100));
     assert!(child.number("rounds") > rounds, "all threads run on");
+    // What the dead left can be removed, and their sites be used again.
+    let mut arena = Arena::new();
+    let code = arena.counter(0);
+    let mut target = Target::attach(child.pid()).unwrap();
+    let window = target.map_window(&arena.spec()).unwrap();
+    let specs: Vec<_> =
+        sites.iter().map(|&s| probe(s, Kind::Return, plain(window, code))).collect();
+    assert!(target.attach_probes(&specs).unwrap().iter().all(|r| r.is_ok()));
+    crate::basic::wait_for(|| arena.word(0) > 1000);
+    target.detach().unwrap();
+    Snapshot::of(child.pid()).assert_same_code(&before);
     assert_eq!(child.number("wrong"), 0);
     child.quit();
 }

@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// How long a test loops.
-const TIME: Duration = Duration::from_secs(3);
+const TIME: Duration = Duration::from_millis(1500);
 
 /// Attaches entry, return and offset probes to all functions, lets the process run, detaches; until time is up.
 fn cycle(child: &mut Traced, mut between: impl FnMut(i32)) {
@@ -61,14 +61,14 @@ fn cycle(child: &mut Traced, mut between: impl FnMut(i32)) {
 
 fn load() {
     let mut child = Traced::start("busy");
-    child.number("threads 4");
+    child.number("threads 2");
     cycle(&mut child, |_| {});
     child.quit();
 }
 
 fn signals() {
     let mut child = Traced::start("busy");
-    child.number("threads 3");
+    child.number("threads 2");
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let (pid, end) = (child.pid(), stop.clone());
     // Real-time signals are queued one by one: each must arrive.
