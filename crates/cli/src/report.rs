@@ -2,6 +2,7 @@
 
 use crate::args::{Cli, Command};
 use serde_json::json;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use stylet::{Error, Fault};
 
@@ -16,8 +17,9 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
         println!("{}", to_json(error));
     }
     match error {
-        Error::Rejected { rejection, .. } => {
+        Error::Rejected { report, rejection, .. } => {
             eprintln!("error: {error}");
+            eprint!("{}", report.render(std::io::stderr().is_terminal()));
             if verbose {
                 eprintln!("\n{}", rejection.log.trim_end());
             }
@@ -36,8 +38,9 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
 
 fn to_json(error: &Error) -> serde_json::Value {
     let mut value = json!({"type": "error", "message": error.to_string()});
-    if let Error::Rejected { prog, .. } = error {
+    if let Error::Rejected { report, prog, .. } = error {
         value["prog"] = json!(prog);
+        value["rejection"] = serde_json::to_value(report).unwrap_or_default();
     }
     value
 }

@@ -106,6 +106,8 @@ pub enum Error {
         prog: String,
         /// Why.
         rejection: Box<Rejection>,
+        /// The same for people.
+        report: Box<stylet_diag::Report>,
     },
     /// A symbol, a process or a site can not be had.
     #[error("{context}{source}")]

@@ -6,6 +6,7 @@ use crate::prepare::{self, Infos};
 use crate::{Error, Object};
 use std::path::Path;
 use stylet_catalog::Env;
+use stylet_diag::Finding;
 use stylet_object::{AttachTarget, MapSpec, ProgSpec, SlotValue};
 use stylet_runtime::host::MapId;
 use stylet_runtime::map::MapDef as ArenaMapDef;
@@ -208,6 +209,7 @@ pub(super) fn verify_one(
     verify(env, &input).map_err(|rejection| Error::Rejected {
         object: object.path.clone(),
         prog: prog.name.clone(),
+        report: Box::new(stylet_diag::explain(env, &input, &Finding::from(&rejection))),
         rejection: Box::new(rejection),
     })
 }

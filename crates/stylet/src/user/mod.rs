@@ -39,6 +39,7 @@ pub struct Session {
     objects: Vec<Loaded>,
     targets: Vec<target::TargetState>,
     next_prog: u32,
+    last_repair: std::time::Instant,
 }
 
 /// What this backend offers to programs.

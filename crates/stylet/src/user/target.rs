@@ -3,12 +3,17 @@
 use super::Session;
 use crate::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, test_kill_process, waitid,
+};
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use stylet_agent_image as agent;
 use stylet_inject::{Command, Detached, Target, WindowId, WindowSpec};
+
+/// Time between two looks for processes that died with something in their hands.
+const REPAIR_EVERY: Duration = Duration::from_millis(500);
 
 /// A process of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -124,7 +129,27 @@ impl Session {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|(&i, _)| i)
             .collect();
-        Ok(ready.into_iter().map(|i| self.collect(i)).collect())
+        let ended: Vec<Ended> = ready.into_iter().map(|i| self.collect(i)).collect();
+        if !ended.is_empty() || self.last_repair.elapsed() >= REPAIR_EVERY {
+            self.repair_dead();
+            self.last_repair = Instant::now();
+        }
+        Ok(ended)
+    }
+
+    /// Frees what processes that are gone held in the arena: targets, and children of theirs.
+    fn repair_dead(&self) {
+        for (index, pid) in self.arena.processes() {
+            // A process of another pid namespace goes by a number that means another process here, or none: it has a
+            // living entry only while some process has that number, and is repaired too early at worst when none has.
+            let gone = i32::try_from(pid)
+                .ok()
+                .and_then(Pid::from_raw)
+                .is_none_or(|pid| test_kill_process(pid) == Err(rustix::io::Errno::SRCH));
+            if gone {
+                self.arena.repair(index);
+            }
+        }
     }
 
     /// Notes the end of a target.
