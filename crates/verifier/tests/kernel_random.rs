@@ -287,15 +287,18 @@ fn kernels(insns: &[Insn], map: &bpf::Fd) -> (Verdict, String) {
             (insn.src, insn.imm) = (o::PSEUDO_MAP_FD, map.0);
         }
     }
-    let (result, log) = bpf::load(bpf::PROG_TYPE_KPROBE, 0, &insns, 2);
+    // Statistics alone first: the whole log of a large program may not fit.
+    let (result, log) = bpf::load(bpf::PROG_TYPE_KPROBE, 0, &insns, 4);
     let verdict = match result {
         Ok(()) => Verdict::Accept { processed: processed(&log) },
         Err(errno) => {
+            let (_, log) = bpf::load(bpf::PROG_TYPE_KPROBE, 0, &insns, 1);
             let (insn_idx, message) = refusal(&log);
             Verdict::Reject { errno, insn_idx, message }
         }
     };
-    (verdict, log)
+    let verbose = std::env::var_os("STYLET_VERBOSE").is_some();
+    (verdict, if verbose { bpf::load(bpf::PROG_TYPE_KPROBE, 0, &insns, 2).1 } else { log })
 }
 
 fn processed(log: &str) -> u64 {

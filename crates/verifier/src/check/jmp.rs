@@ -6,7 +6,7 @@ use stylet_insn::{Insn, opcode as op};
 
 use super::nullness;
 use crate::backtrack::{LinkedReg, LinkedRegs};
-use crate::bounds::{AluOp, Bounds, is_branch_taken, refine};
+use crate::bounds::{Bounds, is_branch_taken, refine};
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{ADD_CONST, ADD_CONST32, RegFlags, RegState, RegType};
