@@ -22,6 +22,8 @@ const MAX_PROG_INSNS: u64 = 1_000_000;
 /// Slots of all linked programs of an object, and what comes with them: each program has its own copy of the
 /// functions it uses.
 const MAX_TOTAL_INSNS: u64 = 8_000_000;
+/// What is kept of a copied function besides its slots, in slots.
+const COPY_COST: u64 = 16;
 
 /// What linking needs to know of the object.
 pub(crate) struct Linker<'a> {
@@ -168,7 +170,9 @@ impl Linker<'_> {
                 + in_func(&section.lines, func, |r| r.insn_idx).len()
         });
         let names = (func.name.len() + func.section.len()) / Insn::SIZE;
-        u64::from(func.len()) + (records + names + func.relos.len() + func.core_relos.len()) as u64
+        u64::from(func.len())
+            + COPY_COST
+            + (records + names + func.relos.len() + func.core_relos.len()) as u64
     }
 
     /// Line and function records. When the main function has none, none are kept; when another has none, that is an
