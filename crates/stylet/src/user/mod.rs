@@ -75,7 +75,15 @@ impl Session {
         }
         arena.write(off, image).map_err(fail("the agent"))?;
         let (env, env_btf) = env()?;
-        Ok(Session { arena, env, env_btf, objects: Vec::new(), targets: Vec::new(), next_prog: 0 })
+        Ok(Session {
+            arena,
+            env,
+            env_btf,
+            objects: Vec::new(),
+            targets: Vec::new(),
+            next_prog: 0,
+            last_repair: std::time::Instant::now(),
+        })
     }
 
     /// Objects loaded so far.

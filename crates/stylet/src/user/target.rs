@@ -40,6 +40,8 @@ pub(super) struct TargetState {
     pub pidfd: OwnedFd,
     /// Started by this session, which must collect it.
     child: bool,
+    /// Its process ids mean here what they mean there.
+    own_pidns: bool,
     pub ended: bool,
 }
 
@@ -139,9 +141,11 @@ impl Session {
 
     /// Frees what processes that are gone held in the arena: targets, and children of theirs.
     fn repair_dead(&self) {
+        // Processes of another pid namespace go by numbers that mean other processes here.
+        if self.targets.iter().any(|t| !t.own_pidns) {
+            return;
+        }
         for (index, pid) in self.arena.processes() {
-            // A process of another pid namespace goes by a number that means another process here, or none: it has a
-            // living entry only while some process has that number, and is repaired too early at worst when none has.
             let gone = i32::try_from(pid)
                 .ok()
                 .and_then(Pid::from_raw)
