@@ -135,9 +135,9 @@ fn chain(funcs: usize, progs: usize, name: &[u8]) -> Vec<u8> {
 
 #[test]
 fn deep_calls_need_no_stack() {
-    let spec = Spec::parse(&chain(100_000, 1, b"f")).expect("a long chain of calls");
-    assert_eq!(spec.progs[0].funcs.len(), 100_001);
-    assert_eq!(spec.progs[0].insns.len(), 2 + 2 * 100_000 - 1);
+    let spec = Spec::parse(&chain(30_000, 1, b"f")).expect("a long chain of calls");
+    assert_eq!(spec.progs[0].funcs.len(), 30_001);
+    assert_eq!(spec.progs[0].insns.len(), 2 + 2 * 30_000 - 1);
     // Each call is of the function behind it.
     assert!(spec.progs[0].insns.chunks(2).rev().skip(1).all(|pair| pair[0] == call(1)));
 }
