@@ -80,12 +80,15 @@ impl Session {
         let number = Pid::from_raw(pid).ok_or(Error::Bug { what: "process 0".into() })?;
         let pidfd = pidfd_open(number, PidfdFlags::empty())
             .map_err(|e| Error::System { what: "pidfd_open", source: e.into() })?;
+        let pidns = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let own_pidns = pidns("self").is_some() && pidns("self") == pidns(&pid.to_string());
         self.targets.push(TargetState {
             pid,
             target: Some(target),
             window,
             pidfd,
             child,
+            own_pidns,
             ended: false,
         });
         Ok(TargetId(self.targets.len() - 1))
