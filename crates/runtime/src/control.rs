@@ -91,6 +91,8 @@ pub struct Clock {
 pub struct Slot {
     /// 0 when free, else process index << 48 | thread identity.
     pub owner: AtomicU64,
+    /// Address of the `RunCtx` of the run that holds the slot, in its process.
+    pub run: AtomicU64,
     /// State of `bpf_get_prandom_u32`; 0 until first used.
     pub prandom: AtomicU64,
     /// Window offset of the map being changed (see `map::hash`), for repair.

@@ -79,6 +79,8 @@ enum Conv {
     #[default]
     Char,
     Str,
+    /// `%pks`, `%pus`: a string that is not padded.
+    Text,
     /// Address with 16 digits.
     Ptr,
     /// Address as of an unknown symbol.
@@ -141,10 +143,10 @@ fn parse(fmt: Fmt, mut i: usize) -> Result<(Spec, usize), i32> {
     Ok((spec, end))
 }
 
-/// After `%p`.
+/// After `%p`. Letters and digits that follow are part of it, as for every reader of `%p` in lib/vsprintf.c.
 fn pointer(fmt: Fmt, i: usize) -> Result<(Conv, usize), i32> {
-    Ok(match (fmt.get(i), fmt.get(i + 1)) {
-        (b'k' | b'u', b's') if is_boundary(fmt.get(i + 2)) => (Conv::Str, i + 2),
+    let (conv, mut end) = match (fmt.get(i), fmt.get(i + 1)) {
+        (b'k' | b'u', b's') if is_boundary(fmt.get(i + 2)) => (Conv::Text, i + 2),
         (b'k' | b'u', b's') => return Err(EINVAL),
         (b'K' | b'x', _) => (Conv::Ptr, i + 1),
         (b's' | b'S' | b'B', _) => (Conv::Sym, i + 1),
@@ -153,7 +155,11 @@ fn pointer(fmt: Fmt, i: usize) -> Result<(Conv, usize), i32> {
         }
         (c, _) if is_boundary(c) => (Conv::Ptr, i),
         _ => return Err(EINVAL),
-    })
+    };
+    while fmt.get(end).is_ascii_alphanumeric() {
+        end += 1;
+    }
+    Ok((conv, end))
 }
 
 fn integer(fmt: Fmt, mut i: usize) -> Result<(Conv, usize), i32> {
@@ -288,9 +294,8 @@ fn convert(out: &mut Out, spec: &Spec, arg: u64, room: &mut Room) -> Result<(), 
         }
         Conv::Ptr => {
             room.take(4, 8)?;
-            let spec =
-                Spec { zero: true, width: if spec.width == 0 { 16 } else { spec.width }, ..*spec };
-            number(out, &spec, arg, true, false, None);
+            let all = Spec { zero: true, width: 16, ..*spec };
+            number(out, if spec.width == 0 { &all } else { spec }, arg, true, false, None);
         }
         Conv::Sym => {
             room.take(4, 8)?;
@@ -302,6 +307,7 @@ fn convert(out: &mut Out, spec: &Spec, arg: u64, room: &mut Room) -> Result<(), 
             });
         }
         Conv::Str => string(out, spec, arg, room)?,
+        Conv::Text => string(out, &Spec::default(), arg, room)?,
         Conv::Ip { six, upper } => ip(out, arg, six, upper, room)?,
     }
     Ok(())

@@ -104,6 +104,16 @@ unsafe fn process_index(arena: *mut u8, ctl: &Control) -> u32 {
     unsafe { register(arena, ctl) }
 }
 
+/// Whether the run of this thread that holds slot `i` will never go on: a signal handler that interrupted it left by
+/// longjmp. Then its frame is gone: it was on the signal stack, which is not in use, or below the frame of `rc`.
+#[cold]
+unsafe fn is_abandoned(rc: &RunCtx, i: u32) -> bool {
+    // SAFETY: below MAX_SLOTS, as it could be tried.
+    let run = unsafe { control::slot(rc.arena, i) }.run.load(Relaxed);
+    let (stack, size, in_use) = sys::sigaltstack();
+    !in_use && (run.wrapping_sub(stack) < size || run <= core::ptr::from_ref(rc) as u64)
+}
+
 /// Finds a free entry for this process. Threads may race: the loser gives its entry back.
 #[cold]
 unsafe fn register(arena: *mut u8, ctl: &Control) -> u32 {
@@ -156,13 +166,18 @@ pub unsafe fn slot_enter(rc: *mut RunCtx) -> i32 {
             let start = (hint.load(Relaxed) as u32).wrapping_sub(1);
             match take(rc.arena, start, nslots, me) {
                 Take::Other => take_near(rc.arena, ctl, nslots, me, hint),
+                Take::Recursion if is_abandoned(rc, start) => Take::Taken(start),
                 done => done,
             }
         };
         if let Take::Taken(i) = taken {
             rc.slot = i;
-            // SAFETY: slot `i` has an area.
-            unsafe { count_run(rc, i) };
+            // SAFETY: slot `i` is held and has an area.
+            unsafe {
+                let run = core::ptr::from_ref(rc) as u64;
+                control::slot(rc.arena, i).run.store(run, Relaxed);
+                count_run(rc, i);
+            }
             return i as i32;
         }
     }

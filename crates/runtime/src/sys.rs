@@ -10,6 +10,7 @@ pub mod nr {
     pub const KILL: u64 = 62;
     pub const GETUID: u64 = 102;
     pub const GETGID: u64 = 104;
+    pub const SIGALTSTACK: u64 = 131;
     pub const PRCTL: u64 = 157;
     pub const GETTID: u64 = 186;
     pub const FUTEX: u64 = 202;
@@ -103,6 +104,16 @@ pub fn comm() -> [u8; 16] {
     // SAFETY: PR_GET_NAME writes 16 bytes.
     unsafe { syscall(nr::PRCTL, [PR_GET_NAME, name.as_mut_ptr() as u64, 0, 0, 0, 0]) };
     name
+}
+
+/// The alternate signal stack of this thread: first byte, size, and whether it is in use now.
+pub fn sigaltstack() -> (u64, u64, bool) {
+    const SS_ONSTACK: u64 = 1;
+    // stack_t: ss_sp, ss_flags, ss_size.
+    let mut stack = [0u64; 3];
+    // SAFETY: no new stack, and room for the old one.
+    unsafe { syscall(nr::SIGALTSTACK, [0, stack.as_mut_ptr() as u64, 0, 0, 0, 0]) };
+    (stack[0], stack[2], stack[1] & SS_ONSTACK != 0)
 }
 
 /// Wakes every waiter of a shared futex word.

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{addr, arena, call, def, errno};
-use stylet_runtime::host::{Arena, Options};
+use stylet_runtime::host::Arena;
 use stylet_runtime::map::{BPF_ANY, BPF_EXIST, BPF_NOEXIST};
 use stylet_runtime::{slot_enter, slot_leave};
 use stylet_uapi::MapType;
@@ -54,19 +54,53 @@ fn helpers_see_what_the_tracer_wrote() {
     assert_eq!(call(&a, 1, [p, &raw const key as u64, 0, 0, 0]), 0);
 }
 
-#[test]
-fn recursion_on_a_slot_is_refused() {
-    let a = Arena::new(&Options { nslots: 1, ..Options::default() }).unwrap();
-    let (mut outer, mut inner) = (a.run_ctx(), a.run_ctx());
-    (outer.prog, inner.prog) = (3, 3);
+/// Begins a run in a frame below the caller's and calls `f` inside; the run never ends.
+#[inline(never)]
+fn in_abandoned_run(a: &Arena, f: impl FnOnce()) {
+    let mut rc = a.run_ctx();
     // SAFETY: an arena of this process.
+    assert!(unsafe { slot_enter(&mut rc) } >= 0);
+    f();
+}
+
+#[test]
+fn recursion_is_refused() {
+    let a = arena(2);
+    in_abandoned_run(&a, || {
+        let mut nested = a.run_ctx();
+        nested.prog = 3;
+        // SAFETY: an arena of this process.
+        assert_eq!(unsafe { slot_enter(&mut nested) }, -1);
+    });
+    assert_eq!(a.prog_stats(3), (0, 1));
+    let mut after = a.run_ctx();
+    after.prog = 3;
+    // SAFETY: as above.
     unsafe {
-        assert_eq!(slot_enter(&mut outer), 0);
-        assert_eq!(slot_enter(&mut inner), -1);
-        slot_leave(&mut inner);
-        slot_leave(&mut outer);
-        assert_eq!(slot_enter(&mut inner), 0);
-        slot_leave(&mut inner);
+        assert!(slot_enter(&mut after) >= 0, "the abandoned run's slot is taken over");
+        slot_leave(&mut after);
+        assert!(slot_enter(&mut after) >= 0);
+        slot_leave(&mut after);
     }
     assert_eq!(a.prog_stats(3), (2, 1));
+}
+
+/// Another thread finds the only slot taken.
+#[test]
+fn without_a_slot_a_run_is_missed() {
+    let a = arena(1);
+    let (mut outer, mut other) = (a.run_ctx(), a.run_ctx());
+    other.prog = 3;
+    // SAFETY: an arena of this process; one thread at a time uses a context.
+    unsafe {
+        assert_eq!(slot_enter(&mut outer), 0);
+        let (arena, other) = (&a, std::sync::atomic::AtomicPtr::new(&mut other));
+        let missed = std::thread::scope(|s| {
+            let run = || slot_enter(other.load(std::sync::atomic::Ordering::Relaxed));
+            s.spawn(run).join().unwrap()
+        });
+        assert_eq!((missed, arena.prog_stats(3)), (-1, (0, 1)));
+        slot_leave(&mut outer);
+        assert_eq!(slot_enter(&mut outer), 0);
+    }
 }
