@@ -155,7 +155,7 @@ impl Verifier<'_> {
         }
         let mut copy = *self.reg(insn.src.into());
         if !same {
-            copy.id = 0;
+            (copy.id, copy.off) = (0, 0);
         }
         match (is_64, insn.off) {
             (_, 0) => {}

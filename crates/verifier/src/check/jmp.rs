@@ -3,6 +3,7 @@
 use alloc::rc::Rc;
 
 use stylet_insn::{Insn, opcode as op};
+use stylet_uapi::errno;
 
 use super::nullness;
 use crate::backtrack::{LinkedReg, LinkedRegs};
@@ -185,7 +186,11 @@ impl Verifier<'_> {
             self.widen_imprecise_scalars(prev, &mut queued);
         }
         self.branches_seen[at as usize] |= 3;
-        self.push_stack(queued, at + 1, at)?;
+        // The kernel takes a full stack for a lack of memory here.
+        self.push_stack(queued, at + 1, at).map_err(|mut e| {
+            e.errno = errno::ENOMEM;
+            e
+        })?;
         self.insn_idx = (i64::from(at) + i64::from(insn.off) + 1) as u32;
         Ok(Flow::Jumped)
     }
@@ -218,7 +223,7 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
         for (index, reg) in func.regs.iter_mut().enumerate().take(10).filter(|(_, r)| matches(r)) {
             let entry = LinkedReg { frame: frame as u8, is_reg: true, index: index as u8 };
             if !linked.as_slice().contains(&entry) && !linked.push(entry) {
-                reg.id = 0;
+                (reg.id, reg.off) = (0, 0);
             }
         }
         for (index, slot) in
@@ -226,7 +231,7 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
         {
             let entry = LinkedReg { frame: frame as u8, is_reg: false, index: index as u8 };
             if !linked.as_slice().contains(&entry) && !linked.push(entry) {
-                slot.spilled.id = 0;
+                (slot.spilled.id, slot.spilled.off) = (0, 0);
             }
         }
     }

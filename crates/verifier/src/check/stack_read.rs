@@ -101,7 +101,8 @@ impl Verifier<'_> {
             let link = size == 4 && spilled == 4 && reg_width(&slot.spilled) <= 32;
             self.fill(frame, spi, dst, link);
             if reg_width(&slot.spilled) > size * 8 {
-                self.reg_mut(dst).id = 0;
+                let reg = self.reg_mut(dst);
+                (reg.id, reg.off) = (0, 0);
             }
             self.push_jmp_history(hist, LinkedRegs::default());
             return Ok(());

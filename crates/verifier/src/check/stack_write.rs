@@ -62,7 +62,7 @@ impl Verifier<'_> {
                 }
                 let mut copy = *self.reg(regno.into());
                 if !fits {
-                    copy.id = 0;
+                    (copy.id, copy.off) = (0, 0);
                 }
                 Some(copy)
             }
