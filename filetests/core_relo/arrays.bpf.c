@@ -1,4 +1,6 @@
 /* Elements: bounds, arrays of arrays, flexible arrays, arrays of the root type. */
+// build: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion
+// build target: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion -DTARGET
 #include "core_relo.h"
 
 #ifdef TARGET

@@ -2,7 +2,7 @@
  * as libbpf 1.8 was seen to patch them, one text for each program, separated by semicolons:
  * "kind immediate", "kind offset/bytes" for loads and stores, "kind poison" for instructions made invalid, or
  * "error: text" where the object is refused ("failed to relocate" where libbpf gives no reason).
- * Each file is compiled twice: with -DTARGET it gives the types of the target. See build.sh. */
+ * Each file is compiled twice: with -DTARGET it gives the types of the target. See cargo xtask objects. */
 #define SEC(name) __attribute__((section(name), used))
 #define PAI __attribute__((preserve_access_index))
 #define PROG(name, type, ...) SEC("raw_tp") long name(type *p) { return (long)(__VA_ARGS__); }

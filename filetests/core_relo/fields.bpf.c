@@ -1,4 +1,6 @@
 /* Members that moved, changed or vanished. */
+// build: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion
+// build target: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion -DTARGET
 #include "core_relo.h"
 
 #ifdef TARGET

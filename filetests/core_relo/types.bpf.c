@@ -1,4 +1,6 @@
 /* Whole types: existence, size, ids. Kinds must agree, also through pointers and arrays. */
+// build: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion
+// build target: clang-19 -O2 -g -target bpf -Wall -Wno-int-to-pointer-cast -Wno-int-conversion -DTARGET
 #include "core_relo.h"
 
 #ifdef TARGET

@@ -58,45 +58,55 @@ fn find(folder: &Path, into: &mut Vec<PathBuf>) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Builds one source; `Ok(false)` when it has no `// build:` line and no prebuilt object.
+/// Builds what a source's `// build:` and `// build target:` lines say; `Ok(false)` when it has neither line nor object.
 fn one(root: &Path, source: &Path, scratch: &Path, check: bool) -> Result<bool, String> {
-    let object = source.with_extension("o");
     let text = std::fs::read_to_string(source).map_err(|e| e.to_string())?;
-    let Some(command) = text.lines().find_map(|l| l.trim().strip_prefix("// build:")) else {
-        return if object.exists() {
-            Err("an object without a '// build:' line".into())
-        } else {
-            Ok(false)
-        };
-    };
-    let name = source.file_name().and_then(|n| n.to_str()).ok_or("no file name")?;
+    let stem = source.to_string_lossy().trim_end_matches(".bpf.c").to_owned();
+    let mut built = false;
+    for (line, suffix) in [("// build:", ".bpf.o"), ("// build target:", ".target.o")] {
+        let object = PathBuf::from(format!("{stem}{suffix}"));
+        match text.lines().find_map(|l| l.trim().strip_prefix(line)) {
+            Some(command) => {
+                build(root, source, command, &scratch.join("object.o"))?;
+                compare_or_copy(&scratch.join("object.o"), &object, check)?;
+                built = true;
+            }
+            None if object.exists() => return Err(format!("an object without a '{line}' line")),
+            None => {}
+        }
+    }
+    Ok(built)
+}
+
+/// Runs a build line's compiler and strips the result of DWARF.
+fn build(root: &Path, source: &Path, command: &str, into: &Path) -> Result<(), String> {
+    let name = source.file_name().ok_or("no file name")?;
     let folder = source.parent().ok_or("no folder")?;
-    let fresh = scratch.join(name).with_extension("o");
     let mut words = command.split_whitespace();
-    let clang = versioned(words.next().ok_or("an empty '// build:' line")?);
+    let clang = versioned(words.next().ok_or("an empty build line")?);
     // BTF's line info names the source relative to the repository: the same on every machine.
     let inside = folder.strip_prefix(root).unwrap_or(folder);
     sh(Command::new(&clang)
         .current_dir(folder)
-        .args(words)
         .arg(format!("-fdebug-compilation-dir={}", inside.display()))
+        .args(words)
         .arg("-I/usr/include/x86_64-linux-gnu")
-        .args(["-c", name, "-o"])
-        .arg(&fresh))?;
-    sh(Command::new("llvm-strip-14").arg("-g").arg(&fresh))?;
-    if check {
-        let old = std::fs::read(&object).map_err(|e| format!("{}: {e}", object.display()))?;
-        let new = std::fs::read(&fresh).map_err(|e| e.to_string())?;
-        if old != new {
-            return Err(
-                "the committed object differs from what the source gives (cargo xtask objects)"
-                    .into(),
-            );
-        }
-    } else {
-        std::fs::copy(&fresh, &object).map_err(|e| e.to_string())?;
+        .arg("-c")
+        .arg(name)
+        .arg("-o")
+        .arg(into))?;
+    sh(Command::new("llvm-strip-14").arg("-g").arg(into))
+}
+
+fn compare_or_copy(fresh: &Path, object: &Path, check: bool) -> Result<(), String> {
+    let fail = |e: std::io::Error| format!("{}: {e}", object.display());
+    if !check {
+        return std::fs::copy(fresh, object).map(|_| ()).map_err(fail);
     }
-    Ok(true)
+    if std::fs::read(object).map_err(fail)? == std::fs::read(fresh).map_err(fail)? {
+        return Ok(());
+    }
+    Err(format!("{} differs from what the source gives (cargo xtask objects)", object.display()))
 }
 
 /// Debian 12's plain `clang` is version 14: named so, the result does not depend on what else is installed.
