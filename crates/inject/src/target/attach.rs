@@ -97,6 +97,8 @@ pub type Work = (ProbeSpec, Planned);
 
 /// Bytes of code read behind a site when its function is not known.
 const LOOK: u64 = 512;
+/// No site reaches further: an `endbr64` and the instructions that cover a jump.
+const NEAR: u64 = 64;
 /// Bytes by which the code for one program may be longer at another place.
 const SLACK: u64 = 64;
 /// Bytes read behind a function's end.
@@ -197,7 +199,8 @@ impl State {
     /// Two jumps cannot share bytes, nor can one lie in what the other displaced.
     fn check_overlap(&self, plan: &Plan) -> Result<()> {
         let bytes = plan.patch_at..plan.resume().max(plan.patch_at + JUMP as u64);
-        for site in self.sites.values() {
+        let near = plan.site.saturating_sub(NEAR)..plan.site + NEAR;
+        for (_, site) in self.sites.range(near) {
             let other =
                 site.plan.patch_at..site.plan.resume().max(site.plan.patch_at + JUMP as u64);
             if bytes.start < other.end && other.start < bytes.end {

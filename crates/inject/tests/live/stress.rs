@@ -7,7 +7,7 @@ use crate::parts::MANY;
 use crate::trial;
 use libtest_mimic::Trial;
 use std::time::{Duration, Instant};
-use stylet_inject::{Kind, ProbeSpec, Target};
+use stylet_inject::{Kind, ProbeSpec, ProgRef, Target};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         trial("signals_during_attach", signals),
         trial("waits_are_not_disturbed", waits),
         trial("all_of_libc", libc),
+        trial("instructions_all_over_libc", instructions),
         trial("returns_of_waiting_functions", waiting_returns),
     ]
 }
@@ -174,5 +175,60 @@ fn waiting_returns() {
     }
     assert_eq!(child.number("wrong"), 0, "bits as in parts::waits");
     Snapshot::of(child.pid()).assert_same(&before);
+    child.quit();
+}
+
+/// Probes on instructions inside of functions all over the C library, by a program that changes all it may.
+fn instructions() {
+    let mut child = Traced::start("calls");
+    let mut arena = Arena::new();
+    let code = arena.code(|p| {
+        p.count(0);
+        p.clobber();
+        p.clobber_xmm();
+    });
+    let want = child.number("work 1");
+    let before = Snapshot::of(child.pid());
+    for phase in 0..2 {
+        let mut target = Target::attach(child.pid()).unwrap();
+        let window = target.map_window(&arena.spec()).unwrap();
+        let Ok(functions) = target.functions("libc", "*") else {
+            return println!("skipped: no glibc");
+        };
+        let prog = ProgRef {
+            has_calls: true,
+            xmm_used: 0xffff,
+            uses_run_ctx: true,
+            ..plain(window, code)
+        };
+        let mut specs = Vec::new();
+        let mut last = 0;
+        for func in functions.iter().filter_map(|f| f.func.clone()) {
+            let bytes = target
+                .memory()
+                .unwrap()
+                .bytes(func.start, (func.end - func.start) as usize)
+                .unwrap();
+            let decoder = iced_x86::Decoder::with_ip(64, &bytes, func.start, 0);
+            for insn in decoder.into_iter().skip(1 + phase).step_by(7) {
+                if insn.ip() <= last + 24 {
+                    continue;
+                }
+                last = insn.ip();
+                specs.push(probe(insn.ip(), Kind::Offset, prog));
+            }
+        }
+        let specs: Vec<ProbeSpec> = specs.into_iter().step_by(9).collect();
+        let results = target.attach_probes(&specs).unwrap();
+        let done = results.iter().filter(|r| r.is_ok()).count();
+        println!("{done} of {} instructions", results.len());
+        assert!(done * 10 > results.len() * 7, "{:?}", results.iter().find(|r| r.is_err()));
+        let hits = arena.word(0);
+        assert_eq!(child.number("work 20"), want * 20);
+        assert!(arena.word(0) > hits + 1000);
+        assert!(target.detach().unwrap().left_mapped.is_empty());
+    }
+    assert_eq!(child.number("work 1"), want);
+    Snapshot::of(child.pid()).assert_same_code(&before);
     child.quit();
 }

@@ -47,6 +47,7 @@ fn calls(word: &str, n: u64) -> u64 {
             "even" => probed_even(n),
             "jumps" => jumps(n),
             "state" => code::state_errors(n),
+            "work" => (0..n).map(|_| work()).sum(),
             "filter" => seccomp_filter(),
             "strict" => libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_STRICT) as u64,
             "fork" => fork_caller(),
@@ -115,4 +116,42 @@ fn seccomp_filter() -> u64 {
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &prog) as u64
     }
+}
+
+/// Uses many functions of the C library, and always gives the same.
+fn work() -> u64 {
+    let mut text = [0u8; 256];
+    let mut sum = 0;
+    // SAFETY: the buffer is larger than what is written, and ends with a zero.
+    unsafe {
+        let to = text.as_mut_ptr().cast();
+        let len = libc::snprintf(
+            to,
+            256,
+            c"%d %s %.6f %lx".as_ptr(),
+            12345,
+            c"text".as_ptr(),
+            3.25f64,
+            77u64,
+        );
+        sum += len as u64 + libc::strtol(to, std::ptr::null_mut(), 10) as u64;
+        sum += libc::strtod(c"2.5e3".as_ptr(), std::ptr::null_mut()) as u64;
+        sum += (libc::strstr(to, c"text".as_ptr()) as u64).wrapping_sub(to as u64);
+        extern "C" fn order(a: *const libc::c_void, b: *const libc::c_void) -> i32 {
+            // SAFETY: qsort gives pointers to elements.
+            unsafe { (*a.cast::<u32>()).cmp(&*b.cast::<u32>()) as i32 }
+        }
+        let mut numbers: Vec<u32> = (0..200u32).map(|i| i.wrapping_mul(2654435761)).collect();
+        libc::qsort(numbers.as_mut_ptr().cast(), numbers.len(), 4, Some(order));
+        sum += u64::from(numbers[100]);
+        let mut time: libc::tm = std::mem::zeroed();
+        libc::gmtime_r(&86_400_000, &mut time);
+        sum += time.tm_year as u64;
+    }
+    let thread =
+        std::thread::spawn(|| std::fs::read("/proc/self/comm").map_or(0, |c| c.len() as u64));
+    let map: std::collections::BTreeMap<u64, String> =
+        (0..50).map(|i| (i, format!("{i}"))).collect();
+    sum + u64::from(thread.join().expect("ends") > 0)
+        + map.values().map(|s| s.len() as u64).sum::<u64>()
 }
