@@ -235,7 +235,7 @@ impl<'a> Verifier<'a> {
     ) -> Res<()> {
         if self.branch_stack.len() as u32 >= self.cat.limits.complexity_limit_jmp_seq {
             return Err(crate::rejection::Reject::new(
-                stylet_uapi::errno::E2BIG,
+                stylet_uapi::errno::EFAULT,
                 crate::kind::RejectionKind::TooManyJumps {
                     count: self.branch_stack.len() as u32 + 1,
                 },
