@@ -22,7 +22,7 @@ struct event {
 	__u32 pid;
 	__u32 tid;
 	__u64 size;
-	__u64 addr;
+	void *addr;
 	char comm[16];
 };
 
@@ -128,7 +128,7 @@ int BPF_KRETPROBE(malloc_return, void *addr)
 		e->pid = id >> 32;
 		e->tid = tid;
 		e->size = *size;
-		e->addr = (__u64)addr;
+		e->addr = addr;
 		bpf_get_current_comm(e->comm, sizeof(e->comm));
 		bpf_ringbuf_submit(e, 0);
 	}
