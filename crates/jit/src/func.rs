@@ -140,6 +140,9 @@ impl Gen<'_> {
         self.plans = plan(self.insns, start, end, &self.scan.targets, &self.live_out);
         self.values = Values::default();
         self.asm.bind(self.entries[self.cur]);
+        if !(start..end).any(|i| fact(self.prog, i).seen) {
+            return Ok(());
+        }
         self.prologue();
         let mut last = None;
         let mut i = start;

@@ -43,7 +43,7 @@ fn generated_programs() {
     if let Some(seed) =
         std::env::var("STYLET_JIT_SEED").ok().and_then(|v| u64::from_str_radix(&v, 16).ok())
     {
-        check = check.seed(seed).minimize();
+        check = check.seed(seed);
     }
     check.run();
     let (run, too_long, insns) = (RUN.load(Relaxed), TOO_LONG.load(Relaxed), INSNS.load(Relaxed));
