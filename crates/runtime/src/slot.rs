@@ -152,11 +152,35 @@ unsafe fn register(arena: *mut u8, ctl: &Control) -> u32 {
 #[inline]
 pub unsafe fn slot_enter(rc: *mut RunCtx) -> i32 {
     // SAFETY: `rc` is valid, and its arena as promised.
+    unsafe { enter(rc, Machine::of((*rc).arena)) }
+}
+
+/// What is known of the machine: in traced processes from the control block, in the tracer from itself.
+#[derive(Clone, Copy)]
+pub struct Machine {
+    /// `Control::flags`.
+    pub flags: u32,
+    /// CPU slots in use.
+    pub nslots: u32,
+}
+
+impl Machine {
+    /// What the control block says.
+    #[inline]
+    unsafe fn of(arena: *mut u8) -> Machine {
+        // SAFETY: promised by the caller.
+        let ctl = unsafe { control::control(arena) };
+        Machine { flags: ctl.flags, nslots: ctl.nslots.min(MAX_SLOTS) }
+    }
+}
+
+#[inline]
+unsafe fn enter(rc: *mut RunCtx, machine: Machine) -> i32 {
+    // SAFETY: `rc` is valid, and its arena as promised.
     let (rc, ctl) = unsafe { (&mut *rc, control::control((*rc).arena)) };
-    let flags = ctl.flags;
+    let Machine { flags, nslots } = machine;
     // SAFETY: promised by the caller.
     let index = unsafe { process_index(rc.arena, ctl) };
-    let nslots = ctl.nslots.min(MAX_SLOTS);
     let thread = thread_identity(flags);
     let me = (index as u64) << 48 | thread;
     if index != 0 {
@@ -165,7 +189,7 @@ pub unsafe fn slot_enter(rc: *mut RunCtx) -> i32 {
             let hint = hint(rc.arena, thread);
             let start = (hint.load(Relaxed) as u32).wrapping_sub(1);
             match take(rc.arena, start, nslots, me) {
-                Take::Other => take_near(rc.arena, ctl, nslots, me, hint),
+                Take::Other => take_near(rc.arena, machine, me, hint),
                 Take::Recursion if is_abandoned(rc, start) => Take::Taken(start),
                 done => done,
             }
@@ -221,8 +245,9 @@ unsafe fn take(arena: *mut u8, i: u32, nslots: u32, me: u64) -> Take {
 /// Takes a free slot starting from the current CPU's and notes it for the thread's next run.
 #[cold]
 #[inline(never)]
-unsafe fn take_near(arena: *mut u8, ctl: &Control, nslots: u32, me: u64, hint: &AtomicU16) -> Take {
-    let cpu = current_cpu(ctl.flags);
+unsafe fn take_near(arena: *mut u8, machine: Machine, me: u64, hint: &AtomicU16) -> Take {
+    let Machine { flags, nslots } = machine;
+    let cpu = current_cpu(flags);
     let mut i = if cpu < nslots { cpu } else { cpu.checked_rem(nslots).unwrap_or(0) };
     for _ in 0..nslots {
         // SAFETY: promised by the caller.
@@ -309,15 +334,39 @@ pub unsafe fn with_slot<T>(rc: *mut RunCtx, f: impl FnOnce(&Cx) -> T) -> Option<
         // SAFETY: the run holds `slot`.
         return Some(f(&unsafe { Cx::new(arena, slot) }));
     }
-    // SAFETY: as promised; program number out of range, since a helper's slot is no run.
+    // SAFETY: as promised. It is no run and counted as none.
     unsafe {
         let mut own = RunCtx { prog: u32::MAX, ..*rc };
-        let slot = slot_enter(&mut own);
+        let slot = enter(&mut own, Machine::of(arena));
         if slot < 0 {
             return None;
         }
         let result = f(&Cx::new(arena, slot as u32));
         slot_leave(&mut own);
+        Some(result)
+    }
+}
+
+/// Calls `f` with a slot taken for the time of the call, for the tracer: no run, and no signal is sent whatever the slot
+/// asks for.
+///
+/// # Safety
+/// As for [`slot_enter`]; `machine` tells the truth.
+#[cfg(feature = "std")]
+pub unsafe fn with_own_slot<T>(
+    mut rc: RunCtx,
+    machine: Machine,
+    f: impl FnOnce(&Cx) -> T,
+) -> Option<T> {
+    // SAFETY: as promised.
+    unsafe {
+        let slot = enter(&mut rc, machine);
+        if slot < 0 {
+            return None;
+        }
+        let cx = Cx::new(rc.arena, slot as u32);
+        let result = f(&cx);
+        cx.slot_ref().owner.store(0, Release);
         Some(result)
     }
 }

@@ -8,7 +8,7 @@ use crate::abi::{
 };
 use crate::control::{self, CPU_LSL, CPU_RDPID, Control, FSGSBASE, MAX_SLOTS, ProgStats};
 use crate::map::{Geo, MapDef, create, layout, ring};
-use crate::slot::{Cx, with_slot};
+use crate::slot::{Cx, Machine, with_own_slot};
 use core::sync::atomic::Ordering::Relaxed;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, mmap_anonymous, munmap};
@@ -53,6 +53,7 @@ pub struct Arena {
     /// The private page, then the window.
     mapping: *mut u8,
     nslots: u32,
+    flags: u32,
     printk: (u64, u32),
     state: Mutex<State>,
     pub(super) clock: Mutex<Option<Sample>>,
@@ -94,6 +95,7 @@ impl Arena {
             fd,
             mapping,
             nslots,
+            flags: cpu_flags(),
             printk: (0, 0),
             clock: Mutex::new(None),
             tsc_is_clock: tsc_is_clock(),
@@ -112,7 +114,7 @@ impl Arena {
         // SAFETY: the control block is mapped, zero, and nobody else's yet.
         unsafe {
             (*ctl).nslots = nslots;
-            (*ctl).flags = cpu_flags();
+            (*ctl).flags = arena.flags;
             (*ctl).printk_off = printk.0 as u32;
             (*ctl).printk_size = printk.1;
             (*ctl).version = control::VERSION;
@@ -259,9 +261,9 @@ impl Arena {
 
     /// Calls `f` with a CPU slot held by this thread.
     pub(super) fn with_cx<T>(&self, f: impl FnOnce(&Cx) -> T) -> Result<T> {
-        let mut rc = self.run_ctx();
-        // SAFETY: the window and its private page are mapped.
-        unsafe { with_slot(&mut rc, f) }.ok_or(Error::Map { errno: EBUSY })
+        let machine = Machine { flags: self.flags, nslots: self.nslots };
+        // SAFETY: the window and its private page are mapped; the tracer's own knowledge of the machine.
+        unsafe { with_own_slot(self.run_ctx(), machine, f) }.ok_or(Error::Map { errno: EBUSY })
     }
 
     /// Runs and misses of program `prog`, summed over the slots.

@@ -6,7 +6,7 @@
 use super::{Arena, HostMap};
 use crate::control::{self, MAX_PROCS};
 use crate::lock::names;
-use crate::map::hash;
+use crate::map::elements;
 use crate::map::ring::{BUSY, DISCARD, HDR_SZ, Ring};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -135,8 +135,9 @@ fn repair_hash(
     let geo = map.geo;
     let locked: Vec<u32> =
         (0..=geo.mask).filter(|&b| names(map.bucket_lock(b).load(Acquire), index)).collect();
-    let bucket_of =
-        |e: u32| locked.iter().copied().find(|&b| hash::link_to(&map, b, e, geo.nelems).is_some());
+    let bucket_of = |e: u32| {
+        locked.iter().copied().find(|&b| elements::link_to(&map, b, e, geo.nelems).is_some())
+    };
     let at_head = |e: u32| {
         (0..geo.nslots).any(|s| {
             names(map.free_lock(s).load(Acquire), index) && map.free_head(s).load(Acquire) == e
@@ -164,7 +165,7 @@ fn repair_hash(
         break_lock(map.free_lock(slot), index, done);
     }
     for e in lost {
-        if arena.with_cx(|cx| hash::give_back(&map, e, cx)).is_ok() {
+        if arena.with_cx(|cx| elements::give_back(&map, e, cx)).is_ok() {
             done.elements += 1;
         }
     }

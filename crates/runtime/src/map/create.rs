@@ -1,6 +1,6 @@
 //! Checks of a map's definition, its layout, and its creation.
 
-use super::{Geo, MAGIC, Map, Result, VALUES_OFF, hash, map_flags as f, ring};
+use super::{Geo, MAGIC, Map, Result, VALUES_OFF, elements, map_flags as f, ring};
 use crate::abi::WINDOW;
 use crate::control::MAX_SLOTS;
 use stylet_uapi::MapType;
@@ -198,11 +198,11 @@ fn hash_layout(mut geo: Geo) -> Result<Geo> {
     let nbuckets = geo.max_entries.next_power_of_two();
     geo.mask = nbuckets - 1;
     geo.nelems = geo.max_entries + if is_percpu { 0 } else { geo.nslots };
-    geo.value_in_elem = hash::ELEM_HDR + fit(round8(geo.key_size))?;
+    geo.value_in_elem = elements::ELEM_HDR + fit(round8(geo.key_size))?;
     geo.elem_size = geo.value_in_elem + if is_percpu { 0 } else { geo.value_stride };
     geo.free_off = VALUES_OFF;
-    geo.buckets_off = geo.free_off + geo.nslots * hash::FREE_SIZE;
-    let elems = geo.buckets_off as u64 + nbuckets as u64 * hash::BUCKET_SIZE as u64;
+    geo.buckets_off = geo.free_off + geo.nslots * elements::FREE_SIZE;
+    let elems = geo.buckets_off as u64 + nbuckets as u64 * elements::BUCKET_SIZE as u64;
     geo.values_off = fit(elems.next_multiple_of(64))?;
     let end = geo.values_off as u64 + geo.nelems as u64 * geo.elem_size as u64;
     geo.size = fit(end)?;
@@ -258,7 +258,7 @@ pub unsafe fn create(ptr: *mut u8, geo: &Geo) {
         | MapType::LRU_HASH
         | MapType::PERCPU_HASH
         | MapType::LRU_PERCPU_HASH
-        | MapType::HASH_OF_MAPS => hash::init(&map),
+        | MapType::HASH_OF_MAPS => elements::init(&map),
         _ => {}
     }
 }

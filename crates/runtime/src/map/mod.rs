@@ -5,6 +5,7 @@
 
 pub mod array;
 pub mod create;
+pub mod elements;
 pub mod hash;
 mod hash_fn;
 pub mod ops;

@@ -1,0 +1,179 @@
+//! The memory of hash maps: elements, buckets, free lists.
+//!
+//! Elements are numbered; a link is the number of an element, or [`END`] and the number of its bucket. There is a free
+//! list for each slot, others' are raided when one's own is empty; freed elements are reused at once.
+
+use super::{Map, Result};
+use crate::lock;
+use crate::slot::Cx;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use stylet_uapi::MapType;
+
+/// Bytes of an element before its key: next, hash, reference bit.
+pub const ELEM_HDR: u32 = 16;
+/// Bytes of a bucket: head, lock.
+pub const BUCKET_SIZE: u32 = 8;
+/// Bytes of a slot's free list: head, lock, spare element; a cache line.
+pub const FREE_SIZE: u32 = 64;
+/// Set in a link that ends a chain; the rest is the bucket's number.
+pub(super) const END: u32 = 1 << 31;
+/// Ends a free list.
+const NONE: u32 = u32::MAX;
+impl Map<'_> {
+    /// Offset of an element.
+    #[inline]
+    pub(super) fn elem(&self, e: u32) -> usize {
+        self.geo.values_off as usize + e as usize * self.geo.elem_size as usize
+    }
+
+    #[inline]
+    pub(crate) fn next(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e))
+    }
+
+    #[inline]
+    pub(crate) fn elem_hash(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e) + 4)
+    }
+
+    #[inline]
+    pub(super) fn referenced(&self, e: u32) -> &AtomicU32 {
+        self.word(self.elem(e) + 8)
+    }
+
+    /// Address of an element's key.
+    #[inline]
+    pub fn elem_key(&self, e: u32) -> *mut u8 {
+        self.at(self.elem(e) + ELEM_HDR as usize)
+    }
+
+    /// Address of an element's value; of `slot`'s copy for per-CPU maps.
+    #[inline]
+    pub fn elem_value(&self, e: u32, slot: u32) -> Option<*mut u8> {
+        if self.is_percpu() {
+            return self.percpu_value(e, slot);
+        }
+        Some(self.at(self.elem(e) + self.geo.value_in_elem as usize))
+    }
+
+    #[inline]
+    pub(crate) fn bucket_head(&self, b: u32) -> &AtomicU32 {
+        self.word(
+            self.geo.buckets_off as usize + (b & self.geo.mask) as usize * BUCKET_SIZE as usize,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn bucket_lock(&self, b: u32) -> &AtomicU32 {
+        self.word(
+            self.geo.buckets_off as usize + (b & self.geo.mask) as usize * BUCKET_SIZE as usize + 4,
+        )
+    }
+
+    #[inline]
+    pub(crate) fn free_head(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize)
+    }
+
+    #[inline]
+    pub(crate) fn free_lock(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 4)
+    }
+
+    /// The slot's element for updates in place of another.
+    #[inline]
+    pub(crate) fn spare(&self, slot: u32) -> &AtomicU32 {
+        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 8)
+    }
+
+    pub(crate) fn is_lru(&self) -> bool {
+        matches!(self.map_type(), MapType::LRU_HASH | MapType::LRU_PERCPU_HASH)
+    }
+}
+
+/// Prepares the memory of a new hash map: empty buckets, elements shared out among the slots.
+pub(super) fn init(map: &Map) {
+    let geo = map.geo;
+    for b in 0..=geo.mask {
+        map.bucket_head(b).store(END | b, Relaxed);
+    }
+    let share = geo.max_entries.div_ceil(geo.nslots);
+    for slot in 0..geo.nslots {
+        let (first, end) =
+            ((slot * share).min(geo.max_entries), ((slot + 1) * share).min(geo.max_entries));
+        for e in first..end {
+            map.next(e).store(if e + 1 < end { e + 1 } else { NONE }, Relaxed);
+        }
+        map.free_head(slot).store(if first < end { first } else { NONE }, Relaxed);
+        map.spare(slot).store(if map.is_percpu() { NONE } else { geo.max_entries + slot }, Relaxed);
+    }
+}
+
+/// Takes an element from the free list of `slot`, noting it in the caller's slot before it leaves the list.
+fn pop_from(map: &Map, slot: u32, cx: &Cx) -> Result<Option<u32>> {
+    let head = map.free_head(slot);
+    if head.load(Relaxed) >= map.geo.nelems {
+        return Ok(None);
+    }
+    let _guard = lock::lock(map.free_lock(slot), cx)?;
+    let e = head.load(Relaxed);
+    if e >= map.geo.nelems {
+        return Ok(None);
+    }
+    cx.slot_ref().pend_elem.store(e + 1, Release);
+    head.store(map.next(e).load(Relaxed), Release);
+    Ok(Some(e))
+}
+
+/// A free element, `None` when there is none anywhere.
+pub(super) fn pop(map: &Map, cx: &Cx) -> Result<Option<u32>> {
+    for i in 0..map.geo.nslots {
+        let slot = cx.slot.wrapping_add(i);
+        let slot = if slot >= map.geo.nslots { slot - map.geo.nslots } else { slot };
+        if slot < map.geo.nslots
+            && let Some(e) = pop_from(map, slot, cx)?
+        {
+            return Ok(Some(e));
+        }
+    }
+    Ok(None)
+}
+
+/// Gives an element back to the caller's free list. If the list's lock is not to be had, to another's.
+pub(super) fn push(map: &Map, e: u32, cx: &Cx) {
+    for i in 0..map.geo.nslots {
+        let slot = (cx.slot + i) % map.geo.nslots.max(1);
+        if let Ok(_guard) = lock::lock(map.free_lock(slot), cx) {
+            let head = map.free_head(slot);
+            map.next(e).store(head.load(Relaxed), Relaxed);
+            head.store(e, Release);
+            cx.slot_ref().pend_elem.store(0, Release);
+            return;
+        }
+    }
+    map.count_lost();
+}
+
+/// Gives back an element that belongs to nobody: for repair.
+#[cfg(feature = "std")]
+pub(crate) fn give_back(map: &Map, e: u32, cx: &Cx) {
+    push(map, e, cx);
+}
+
+/// Links to `e` in bucket `b`'s chain: the address of the word that holds `e`. The bucket is locked.
+/// At most `limit` links are followed.
+pub(crate) fn link_to<'m>(map: &'m Map, b: u32, e: u32, limit: u32) -> Option<&'m AtomicU32> {
+    let mut link = map.bucket_head(b);
+    for _ in 0..=limit {
+        let next = link.load(Relaxed);
+        if next == e {
+            return Some(link);
+        }
+        if next >= map.geo.nelems {
+            return None;
+        }
+        link = map.next(next);
+    }
+    None
+}
