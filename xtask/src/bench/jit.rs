@@ -209,9 +209,10 @@ fn interp_seconds(spec: &Spec, fill: &VerifiedProg, run: &VerifiedProg) -> f64 {
     let mut host = BenchHost { spec, values: vec![None; spec.maps.len()], filled: Vec::new() };
     let (_, vm) = Interp::run_keeping_memory(fill, &mut [0; 8], &mut host, Limits::default());
     let sizes = spec.maps.iter().map(|m| u64::from(m.value_size));
-    let contents = host.values.iter().zip(sizes).map(|(addr, size)| {
-        addr.and_then(|a| vm.memory.bytes(a, size).ok()).map(<[u8]>::to_vec)
-    });
+    let contents =
+        host.values.iter().zip(sizes).map(|(addr, size)| {
+            addr.and_then(|a| vm.memory.bytes(a, size).ok()).map(<[u8]>::to_vec)
+        });
     host.filled = contents.collect();
     host.values.fill(None);
     let start = cpu_time();
