@@ -3,6 +3,7 @@
 mod jit;
 mod kernel;
 mod probes;
+mod startup;
 mod target;
 
 use std::path::Path;
@@ -12,7 +13,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
     match args {
         [subject, names @ ..] if subject == "jit" => jit::run(root, names),
         [subject] if subject == "probes" => probes::run(root),
+        [subject] if subject == "startup" => startup::run(),
+        [subject, object] if subject == "startup-once" => startup::once(root, object),
         [subject] if subject == "target" => target::serve(),
-        _ => Err("usage: cargo xtask bench probes | jit [KERNEL...]".into()),
+        _ => Err("usage: cargo xtask bench probes | startup | jit [KERNEL...]".into()),
     }
 }
