@@ -100,6 +100,10 @@ pub(crate) fn regsafe(old: &RegState, cur: &RegState, ids: &mut IdMap, exact: Ex
             if !old.precise && exact == Exact::Not {
                 return true;
             }
+            // A link that only the current state has can but narrow it further.
+            if old.id == 0 {
+                return old.bounds.contains(&cur.bounds);
+            }
             if (old.id ^ cur.id) & ADD_CONST != 0 {
                 return false;
             }
