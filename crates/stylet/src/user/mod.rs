@@ -40,6 +40,7 @@ pub struct Session {
     targets: Vec<target::TargetState>,
     next_prog: u32,
     last_repair: std::time::Instant,
+    last_clock: std::time::Instant,
 }
 
 /// What this backend offers to programs.
@@ -75,6 +76,7 @@ impl Session {
         }
         arena.write(off, image).map_err(fail("the agent"))?;
         let (env, env_btf) = env()?;
+        arena.refresh_clock();
         Ok(Session {
             arena,
             env,
@@ -83,6 +85,7 @@ impl Session {
             targets: Vec::new(),
             next_prog: 0,
             last_repair: std::time::Instant::now(),
+            last_clock: std::time::Instant::now(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Code into the arena: compilation, placement, relocation.
 
-use super::{LoadedProg, Session, load};
+use super::{LoadedProg, Session};
 use crate::{Error, Object};
 use stylet_agent_image as agent;
 use stylet_jit::{Code, CpuFeatures, HelperImpl, Options, Sym};
@@ -51,53 +51,18 @@ pub(super) fn compile(
         .map_err(|source| Error::Jit { prog: name.to_owned(), source })
 }
 
-/// Whether a run of the program must hold a CPU slot from its start to its end: it is told its slot, or gets pointers to
-/// values that belong to a slot, or changes maps and rings (whose locks name the slot).
+/// Whether a run of the program must hold a CPU slot from its start to its end: it is told its slot, gets pointers to values
+/// that belong to a slot, or makes ring buffer records, which takes two calls. Other helpers take a slot for the call.
 pub(super) fn needs_slot(verified: &VerifiedProg, maps: &[MapSpec]) -> bool {
-    const PLAIN: [HelperId; 34] = [
-        HelperId::PROBE_READ,
-        HelperId::PROBE_READ_STR,
-        HelperId::PROBE_READ_USER,
-        HelperId::PROBE_READ_USER_STR,
-        HelperId::PROBE_READ_KERNEL,
-        HelperId::PROBE_READ_KERNEL_STR,
-        HelperId::PROBE_WRITE_USER,
-        HelperId::COPY_FROM_USER,
-        HelperId::KTIME_GET_NS,
-        HelperId::KTIME_GET_BOOT_NS,
-        HelperId::KTIME_GET_COARSE_NS,
-        HelperId::KTIME_GET_TAI_NS,
-        HelperId::JIFFIES64,
-        HelperId::GET_CURRENT_PID_TGID,
-        HelperId::GET_CURRENT_UID_GID,
-        HelperId::GET_CURRENT_COMM,
-        HelperId::GET_NUMA_NODE_ID,
-        HelperId::GET_ATTACH_COOKIE,
-        HelperId::GET_FUNC_IP,
-        HelperId::OVERRIDE_RETURN,
-        HelperId::GET_STACK,
-        HelperId::LOOP,
-        HelperId::STRNCMP,
-        HelperId::STRTOL,
-        HelperId::STRTOUL,
-        HelperId::SNPRINTF,
-        HelperId::RINGBUF_QUERY,
-        HelperId::DYNPTR_FROM_MEM,
-        HelperId::DYNPTR_READ,
-        HelperId::DYNPTR_WRITE,
-        HelperId::DYNPTR_DATA,
-        HelperId::MAP_LOOKUP_PERCPU_ELEM,
-        HelperId::GET_CURRENT_TASK,
-        HelperId::MAP_PEEK_ELEM,
-    ];
-    let facts = verified.facts();
-    let any_percpu = maps.iter().any(|m| load::is_percpu(m.map_type));
-    // Looking up in a least-recently-used map marks the element, without a lock.
-    facts.helpers.iter().any(|&id| match HelperId(id) {
-        HelperId::MAP_LOOKUP_ELEM | HelperId::FOR_EACH_MAP_ELEM => any_percpu,
-        // The program that is called has its own needs, which are not known here.
-        HelperId::TAIL_CALL => true,
-        id => !PLAIN.contains(&id),
+    let helpers = &verified.facts().helpers;
+    let by_map = maps.iter().any(|m| arena_map::ops::needs_slot(m.map_type));
+    // The program that a tail call goes to has its own needs, which are not known here.
+    const WHOLE: [HelperId; 2] = [HelperId::RINGBUF_RESERVE, HelperId::TAIL_CALL];
+    helpers.iter().any(|&id| match HelperId(id) {
+        HelperId::MAP_LOOKUP_ELEM | HelperId::MAP_UPDATE_ELEM | HelperId::FOR_EACH_MAP_ELEM => {
+            by_map
+        }
+        id => WHOLE.contains(&id) || stylet_runtime::helpers::needs_slot(id.0),
     })
 }
 

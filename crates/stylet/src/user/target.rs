@@ -15,6 +15,9 @@ use stylet_inject::{Command, Detached, Target, WindowId, WindowSpec};
 /// Time between two looks for processes that died with something in their hands.
 const REPAIR_EVERY: Duration = Duration::from_millis(500);
 
+/// Time between two readings of the clock for programs, which would need a system call otherwise.
+const CLOCK_EVERY: Duration = Duration::from_millis(500);
+
 /// A process of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TargetId(pub(super) usize);
@@ -134,6 +137,10 @@ impl Session {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|(&i, _)| i)
             .collect();
+        if self.last_clock.elapsed() >= CLOCK_EVERY {
+            self.arena.refresh_clock();
+            self.last_clock = Instant::now();
+        }
         let ended: Vec<Ended> = ready.into_iter().map(|i| self.collect(i)).collect();
         if !ended.is_empty() || self.last_repair.elapsed() >= REPAIR_EVERY {
             self.repair_dead();
