@@ -77,6 +77,13 @@ impl Session {
     ) -> Result<LoadedProg, Error> {
         let prog = &object.spec.progs[spec];
         let mut code = compile(&prog.name, &verified, &object.spec.maps)?;
+        if !code.fixups.is_empty() {
+            return Err(Error::Unsupported {
+                object: object.path.clone(),
+                what: format!("program '{}': loads through pointers that may be invalid", prog.name),
+                advice: "",
+            });
+        }
         let fail = |source| Error::Runtime { what: format!("code of '{}'", prog.name), source };
         let code_off =
             self.arena.alloc(Part::Text, code.text.len() as u64, CODE_ALIGN).map_err(fail)?;
