@@ -7,7 +7,7 @@
 mod common;
 
 use common::Case;
-use common::kernel::{load, message, obstacle};
+use common::kernel::{load, message, obstacle, processed};
 use stylet_btf::Btf;
 use stylet_catalog::{Env, Release};
 use stylet_insn::{Insn, opcode as op};
@@ -280,6 +280,7 @@ fn main() {
         (seed.parse().expect("a seed"), count.parse().expect("a count"));
     let env = Env::kernel(Release::V6_18);
     let (mut accepted, mut same_text, mut stricter, mut unsound) = (0, 0, 0, 0);
+    let mut walked = (0, 0);
     for seed in seed..seed + count {
         let case = case(Gen::program(seed));
         let none: Option<&Btf> = None;
@@ -287,11 +288,20 @@ fn main() {
         let (verdict, log) = load(&case).expect("the kernel answers");
         let text = message(&log).0;
         match (&ours, verdict) {
-            (Ok(_), Ok(())) => accepted += 1,
-            (Ok(_), Err(e)) => {
+            (Ok(proof), Ok(())) => {
+                accepted += 1;
+                let (we, kernel) = (proof.facts().insn_processed, processed(&log).unwrap_or(0));
+                walked.0 += we;
+                walked.1 += kernel;
+                if we != kernel && std::env::var_os("STYLET_DIFF_COUNTS").is_some() {
+                    println!("seed {seed}: {we} instructions processed, the kernel {kernel}");
+                }
+            }
+            (Ok(proof), Err(e)) => {
                 unsound += 1;
+                let processed = proof.facts().insn_processed;
                 println!(
-                    "seed {seed}: accepted, but the kernel says {e} {text}\n{}\n{log}",
+                    "seed {seed}: accepted after {processed}, but the kernel says {e} {text}\n{}\n{log}",
                     listing(&case.insns)
                 );
             }
@@ -307,5 +317,6 @@ fn main() {
     println!(
         "{count} programs: {accepted} accepted, {same_text} refused with the same text, {stricter} refused by us alone, {unsound} accepted by us alone"
     );
+    println!("instructions processed: {} by us, {} by the kernel", walked.0, walked.1);
     assert_eq!(unsound, 0, "programs that the kernel refuses were accepted");
 }

@@ -267,7 +267,8 @@ fn sync_linked_regs(
             continue;
         }
         let delta = i64::from(reg.off) - i64::from(known.off);
-        reg.bounds = known.bounds.plus(delta, reg.id & ADD_CONST32 != 0);
+        // A 32-bit link is made only where the upper halves are 0: they stay so on both sides.
+        reg.bounds = known.bounds.plus(delta, (reg.id | known.id) & ADD_CONST32 != 0);
         reg.precise = known.precise;
     }
 }

@@ -4,6 +4,8 @@
 use super::Case;
 
 const MAP_CREATE: i64 = 0;
+/// `BPF_LOG_STATS`
+const LOG_STATS: u32 = 4;
 const MAP_UPDATE_ELEM: i64 = 2;
 const PROG_LOAD: i64 = 5;
 const BTF_LOAD: i64 = 18;
@@ -112,9 +114,8 @@ pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
     // A log that is too long for the buffer changes the errno.
     let silent = Attr(attr.0).u32(24, 0).u32(28, 0).ptr(32, std::ptr::null::<u8>());
     let verdict = bpf(PROG_LOAD, &silent).map(drop);
-    if verdict.is_err() {
-        bpf(PROG_LOAD, &attr).map(drop).ok();
-    }
+    let level = if verdict.is_ok() { LOG_STATS } else { 1 };
+    bpf(PROG_LOAD, &attr.u32(24, level)).map(drop).ok();
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
     Ok((verdict, String::from_utf8_lossy(&log[..end]).into_owned()))
 }
@@ -191,4 +192,10 @@ pub fn obstacle() -> Option<String> {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     (!release.starts_with("6.18."))
         .then(|| format!("the expectations are of Linux 6.18, this is {}", release.trim()))
+}
+
+/// Instructions that the kernel says it processed.
+pub fn processed(log: &str) -> Option<u64> {
+    let (_, rest) = log.rsplit_once("processed ")?;
+    rest.split(' ').next()?.parse().ok()
 }
