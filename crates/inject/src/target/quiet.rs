@@ -1,7 +1,8 @@
 //! Is a thread in our code, or will it come back to it?
 
 use super::state::State;
-use crate::ptrace::Stop;
+use crate::proc::Maps;
+use crate::ptrace::{Stop, Thread};
 use crate::tramp::MARKER;
 use std::ops::Range;
 
@@ -25,7 +26,7 @@ impl Presence {
 }
 
 impl State {
-    /// Looks at all threads. `threads`: (id, instruction pointer, stack pointer).
+    /// Looks at all threads.
     pub fn presence(&self, stop: &Stop) -> Presence {
         let mut found = Presence::default();
         let regions: Vec<Range<u64>> = self.regions.iter().map(|r| r.code()).collect();
@@ -38,6 +39,13 @@ impl State {
             .flat_map(|b| b.returns.clone())
             .collect();
         returns.sort_unstable();
+        let maps = Maps::of(self.pid).unwrap_or_default();
+        let anonymous: Vec<Range<u64>> = maps
+            .0
+            .iter()
+            .filter(|m| m.exec && !m.is_file() && m.name.is_empty())
+            .map(|m| m.start..m.end)
+            .collect();
         let within = |ranges: &[Range<u64>], addr: u64| ranges.iter().any(|r| r.contains(&addr));
         for thread in stop.threads() {
             if within(&regions, thread.regs.rip) {
@@ -50,6 +58,9 @@ impl State {
                 .chunks_exact(8)
                 .map(|w| u64::from_le_bytes(w.try_into().unwrap_or_default()))
                 .collect();
+            if self.in_foreign_code(thread, &words, &anonymous) {
+                found.between = Some(thread.tid);
+            }
             for (i, &word) in words.iter().enumerate() {
                 if !within(&regions, word) || self.is_replaced_return(word) {
                     continue;
@@ -62,6 +73,18 @@ impl State {
             }
         }
         found
+    }
+
+    /// A thread in trampolines of another tracer: there a return address that is a trampoline of ours may be in a register.
+    fn in_foreign_code(&self, thread: &Thread, stack: &[u64], anonymous: &[Range<u64>]) -> bool {
+        let of = |addr: u64| {
+            let candidate =
+                anonymous.iter().any(|r| r.contains(&addr)) && self.region_of(addr).is_none();
+            if candidate { self.foreign_region(addr) } else { None }
+        };
+        // In the routines no call is made: an address in them is an interrupted instruction.
+        let interrupted = |word: u64| of(word).is_some_and(|r| r.routine_range().contains(&word));
+        of(thread.regs.rip).is_some() || stack.iter().any(|&word| interrupted(word))
     }
 
     /// A replaced return address: the table of its region knows it.

@@ -66,6 +66,11 @@ impl Region {
         self.start + HEADER
     }
 
+    /// Addresses of [`table::code`].
+    pub fn routine_range(&self) -> Range<u64> {
+        self.routines()..self.routines() + table::code().len() as u64
+    }
+
     /// A place for `len` bytes.
     pub fn alloc(&mut self, len: u64) -> Option<u64> {
         let len = len.next_multiple_of(ALIGN);

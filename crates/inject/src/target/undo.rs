@@ -146,10 +146,10 @@ impl State {
             self.restore(site)?;
         }
         let present = self.presence(stop);
-        if present.between.is_none() {
-            self.redirect_returns(|_| None)?;
-        }
-        if let Some(tid) = present.any() {
+        let covered = if present.between.is_none() { self.redirect_returns(|_| None)? } else { 0 };
+        // Under another tracer's trampoline one of ours waits for its turn.
+        let waiting = (covered > 0).then(|| stop.threads()[0].tid);
+        if let Some(tid) = present.any().or(waiting) {
             return Ok(Some(tid));
         }
         self.unmap(stop)?;

@@ -25,6 +25,8 @@ pub const KEYS: u64 = 64;
 pub const ORIGS: u64 = KEYS + (ENTRIES as u64) * 8;
 /// Bytes of the table, whole pages.
 pub const SIZE: u64 = (ORIGS + (ENTRIES as u64) * 8).next_multiple_of(4096);
+/// The first eight bytes of every return trampoline: `lea rsp, [rsp - 8]`, `push rbp`, and the start of `mov rbp, rsp`.
+pub const RETURN_CODE: i64 = i64::from_le_bytes([0x48, 0x8d, 0x64, 0x24, 0xf8, 0x55, 0x48, 0x89]);
 /// Multiplier of the hash (2^64 / golden ratio).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
@@ -59,8 +61,21 @@ global_asm!(
     "jb 2f",
     "cmp r10, [rsi + {ret_end}]",
     "jb 3f",
-    // A fresh call: older entries of this slot are stale.
+    // Are there older entries of this slot?
     "2:",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "mov rax, [r8 + \\i]",
+    "xor rax, rdi",
+    "cmp rax, 7",
+    "jbe 1f",
+    ".endr",
+    "jmp 5f",
+    // They count if the caller is a trampoline of another region, below which they may lie.
+    "1:",
+    "movabs rax, {return_code}",
+    "cmp rax, [r10]",
+    "je 3f",
+    // A fresh call: they are stale.
     ".irp i,0,8,16,24,32,40,48,56",
     "mov rax, [r8 + \\i]",
     "xor rax, rdi",
@@ -144,6 +159,7 @@ global_asm!(
     ret_start = const RET_START,
     ret_end = const RET_END,
     missed = const MISSED,
+    return_code = const RETURN_CODE,
 );
 
 unsafe extern "C" {
@@ -221,14 +237,27 @@ mod tests {
     }
 
     #[test]
+    fn entries_below_another_region_are_kept() {
+        let other = RETURN_CODE;
+        let (mut table, mut slot) = (Table::new(), 0xaaaa);
+        table.enter(&mut slot, 0x1800);
+        slot = &raw const other as u64;
+        table.enter(&mut slot, 0x1810);
+        assert_eq!(table.live(), 2);
+        assert_eq!(table.leave(&mut slot), &raw const other as u64);
+        assert_eq!(table.leave(&mut slot), 0xaaaa);
+    }
+
+    #[test]
     fn longjmp_leftovers_are_dropped() {
+        let caller = 0u64;
         let (mut table, mut slot) = (Table::new(), 0xaaaa);
         table.enter(&mut slot, 0x1800);
         table.enter(&mut slot, 0x1810);
-        slot = 0xbbbb;
+        slot = &raw const caller as u64;
         table.enter(&mut slot, 0x1800);
         assert_eq!(table.live(), 1);
-        assert_eq!(table.leave(&mut slot), 0xbbbb);
+        assert_eq!(table.leave(&mut slot), &raw const caller as u64);
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub fn trials() -> Vec<Trial> {
         trial("signals_during_attach", signals),
         trial("waits_are_not_disturbed", waits),
         trial("all_of_libc", libc),
+        trial("two_tracers_of_one_slot", two_tracers),
         trial("instructions_all_over_libc", instructions),
         trial("returns_of_waiting_functions", waiting_returns),
     ]
@@ -230,5 +231,35 @@ fn instructions() {
     }
     assert_eq!(child.number("work 1"), want);
     Snapshot::of(child.pid()).assert_same_code(&before);
+    child.quit();
+}
+
+/// A function of one tracer tail-calls one of another's; they leave in either order while calls are under way.
+fn two_tracers() {
+    let mut child = Traced::start("busy");
+    child.number("threads 2");
+    let sites = ["tail", "sum", "even", "odd"].map(|n| child.addr(n));
+    let before = Snapshot::of(child.pid());
+    let start = Instant::now();
+    let mut first = 0;
+    while start.elapsed() < TIME {
+        let mut arenas = [Arena::new(), Arena::new()];
+        let mut targets = Vec::new();
+        for (i, arena) in arenas.iter_mut().enumerate() {
+            let code = arena.counter(0);
+            let mut target = Target::attach(child.pid()).unwrap();
+            let window = target.map_window(&arena.spec()).unwrap();
+            for &site in sites.iter().skip(i).step_by(2) {
+                target.attach_probe(&probe(site, Kind::Return, plain(window, code))).unwrap();
+            }
+            targets.push(target);
+        }
+        wait_for(|| arenas.iter().all(|a| a.word(0) > 100));
+        first = 1 - first;
+        assert_eq!(targets.remove(first).detach().unwrap().clean, [child.pid()]);
+        assert_eq!(targets.remove(0).detach().unwrap().clean, [child.pid()]);
+        assert_eq!(child.number("wrong"), 0);
+    }
+    Snapshot::of(child.pid()).assert_same(&before);
     child.quit();
 }
