@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     /// No such process, or it ended while it was worked on.
-    #[error("process {pid} is gone")]
+    #[error("no process {pid}: it never was, or has ended")]
     Gone {
         /// Process.
         pid: i32,

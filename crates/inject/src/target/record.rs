@@ -8,7 +8,7 @@ use crate::site::{JUMP, Plan};
 use crate::{Error, Result};
 
 /// Bytes of a record: kind, address, data.
-const RECORD: u64 = 24;
+pub const RECORD: u64 = 24;
 const SITE: u64 = 1;
 const WINDOW: u64 = 2;
 

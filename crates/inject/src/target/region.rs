@@ -3,7 +3,7 @@
 //! A region is two private mappings side by side: code (r-x) and the table of replaced return addresses (rw-). A forked
 //! child has a copy of both.
 
-use super::record::Owner;
+use super::record::{Owner, RECORD};
 use super::state::State;
 use super::window::REACH;
 use crate::proc::Maps;
@@ -66,6 +66,12 @@ impl Region {
         self.start + HEADER
     }
 
+    /// Whether `count` more records have room.
+    fn has_records(&self, count: u64) -> bool {
+        let used = self.records.iter().flatten().count() as u64;
+        used + count <= RECORDS / RECORD
+    }
+
     /// Addresses of [`table::code`].
     pub fn routine_range(&self) -> Range<u64> {
         self.routines()..self.routines() + table::code().len() as u64
@@ -109,7 +115,10 @@ impl State {
             module.end.abs_diff(r.start) < REACH
                 && (r.start + Region::SIZE).abs_diff(module.start) < REACH
         };
-        let room = |r: &Region| r.free.iter().any(|gap| gap.end - gap.start >= len);
+        let records = 1 + self.windows.len() as u64;
+        let room = |r: &Region| {
+            r.free.iter().any(|gap| gap.end - gap.start >= len) && r.has_records(records)
+        };
         if let Some(i) = self.regions.iter().position(|r| near(r) && room(r)) {
             return Ok(i);
         }

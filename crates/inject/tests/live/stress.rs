@@ -111,7 +111,10 @@ fn waits() {
         target.detach().unwrap();
         std::thread::sleep(Duration::from_millis(2));
     }
-    assert!(child.number("rounds") > 20);
+    // Waits that were interrupted start anew; now they can end.
+    while child.number("rounds") < 20 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     assert_eq!(child.number("wrong"), 0, "bits as in parts::waits");
     child.quit();
 }
@@ -136,7 +139,7 @@ fn libc() {
     let results = target.attach_probes(&specs).unwrap();
     let done = results.iter().filter(|r| r.is_ok()).count();
     println!("{done} of {} functions", results.len());
-    assert!(done * 10 > results.len() * 8);
+    assert!(done * 100 > results.len() * 98);
     for (function, error) in
         functions.iter().zip(&results).filter_map(|(f, r)| Some((f, r.as_ref().err()?))).take(5)
     {
