@@ -80,15 +80,13 @@ fn one(root: &Path, source: &Path, scratch: &Path, check: bool) -> Result<bool, 
 
 /// Runs a build line's compiler and strips the result of DWARF.
 fn build(root: &Path, source: &Path, command: &str, into: &Path) -> Result<(), String> {
-    let name = source.file_name().ok_or("no file name")?;
-    let folder = source.parent().ok_or("no folder")?;
     let mut words = command.split_whitespace();
     let clang = versioned(words.next().ok_or("an empty build line")?);
-    // BTF's line info names the source relative to the repository: the same on every machine.
-    let inside = folder.strip_prefix(root).unwrap_or(folder);
+    // Named relative to the repository, the source is the same in BTF's line info on every machine.
+    let name = source.strip_prefix(root).unwrap_or(source);
     sh(Command::new(&clang)
-        .current_dir(folder)
-        .arg(format!("-fdebug-compilation-dir={}", inside.display()))
+        .current_dir(root)
+        .arg("-fdebug-compilation-dir=.")
         .args(words)
         .arg("-I/usr/include/x86_64-linux-gnu")
         .arg("-c")
