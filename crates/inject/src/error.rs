@@ -52,9 +52,9 @@ pub enum Error {
         /// The other tracer.
         tracer: i32,
     },
-    /// System calls on behalf of the tracer would kill or fail in this process.
+    /// System calls on behalf of the tracer or of helpers could kill this process.
     #[error(
-        "process {pid} runs under seccomp {mode} mode: system calls made in it to map memory could kill it{advice}"
+        "process {pid} runs under seccomp {mode} mode: system calls made in it could kill it{advice}"
     )]
     Seccomp {
         /// Process.

@@ -13,6 +13,8 @@ pub struct Status {
     pub tracer: i32,
     /// Seccomp mode: 0, 1 strict, 2 filter.
     pub seccomp: u32,
+    /// Number of seccomp filters.
+    pub filters: u32,
     /// Thread group id.
     pub tgid: i32,
     /// Has an address space of its own (kernel threads have none).
@@ -45,6 +47,7 @@ impl Status {
                 "TracerPid" => status.tracer = value.parse().unwrap_or(0),
                 "Tgid" => status.tgid = value.parse().unwrap_or(0),
                 "Seccomp" => status.seccomp = value.parse().unwrap_or(0),
+                "Seccomp_filters" => status.filters = value.parse().unwrap_or(0),
                 "VmSize" => status.has_memory = true,
                 "x86_Thread_features" => {
                     status.shadow_stack = value.split_whitespace().any(|w| w == "shstk")
@@ -56,6 +59,13 @@ impl Status {
         }
         status.pending = pending & !blocked;
         status
+    }
+
+    /// The process runs under seccomp filters that this process does not run under: a system call that is harmless here may
+    /// be deadly there. In a container both have the container's filters.
+    pub fn has_foreign_filters(&self) -> bool {
+        let own = Status::of(std::process::id() as i32).unwrap_or_default();
+        self.seccomp == 2 && (own.seccomp != 2 || own.filters != self.filters)
     }
 }
 
@@ -131,13 +141,14 @@ mod tests {
     #[test]
     fn status_fields() {
         let text = "Name:\tx y\nState:\tS (sleeping)\nTgid:\t7\nTracerPid:\t9\nUid:\t1000\t1000\t1000\t1000\nVmSize:\t 1 kB\n\
-                    SigPnd:\t0000000000000001\nShdPnd:\t0000000000000006\nSigBlk:\t0000000000000002\nSeccomp:\t2\n\
+                    SigPnd:\t0000000000000001\nShdPnd:\t0000000000000006\nSigBlk:\t0000000000000002\nSeccomp:\t2\nSeccomp_filters:\t3\n\
                     x86_Thread_features:\tshstk wrss \n";
         let expect = Status {
             state: 'S',
             uid: 1000,
             tracer: 9,
             seccomp: 2,
+            filters: 3,
             tgid: 7,
             has_memory: true,
             shadow_stack: true,

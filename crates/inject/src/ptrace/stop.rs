@@ -55,7 +55,7 @@ impl Stop {
     pub fn all(pid: i32) -> Result<Stop> {
         let status = proc::check(pid)?;
         let mut options = libc::PTRACE_O_TRACESYSGOOD;
-        if status.seccomp == 2 {
+        if status.has_foreign_filters() {
             options |= libc::PTRACE_O_SUSPEND_SECCOMP;
         }
         let mut stop = Stop { pid, options, threads: Vec::new() };
