@@ -198,12 +198,15 @@ fn compare_btf(differ: &mut Vec<String>, ours: Option<&Btf>, theirs: Option<&[u8
         Some(Type::Func(func)) => Some(func.ty),
         _ => None,
     };
-    let is_ksyms = |ty: &Type<'_>| matches!(ty, Type::DataSec(s) if ours.name(s.name_off) == ".ksyms");
+    let is_ksyms =
+        |ty: &Type<'_>| matches!(ty, Type::DataSec(s) if ours.name(s.name_off) == ".ksyms");
     let ksyms: Vec<u32> = ours
         .types()
         .filter_map(|(_, ty)| if is_ksyms(&ty) { Some(ty) } else { None })
         .flat_map(|ty| match ty {
-            Type::DataSec(section) => section.vars().flat_map(|var| [Some(var.ty), proto(var.ty)]).flatten().collect(),
+            Type::DataSec(section) => {
+                section.vars().flat_map(|var| [Some(var.ty), proto(var.ty)]).flatten().collect()
+            }
             _ => Vec::new(),
         })
         .collect();
