@@ -64,7 +64,6 @@ pub(crate) struct SubprogInfo {
     pub is_global: bool,
     /// A global function that a verified function calls.
     pub called: bool,
-    pub might_sleep: bool,
     /// Argument kinds of a global function, when its BTF was understood.
     pub args: Option<Rc<crate::check::global::GlobalProto>>,
 }
@@ -185,20 +184,6 @@ impl<'a> Verifier<'a> {
 
     pub fn reg_mut(&mut self, regno: usize) -> &mut RegState {
         self.cur.reg_mut(regno)
-    }
-
-    /// Index in `maps` of the template of the inner maps of `map`.
-    pub fn inner_map(&self, map: u32) -> Option<u32> {
-        let before =
-            self.input.maps.iter().take(map as usize).filter(|m| m.inner.is_some()).count();
-        let outer = self.input.maps.get(map as usize)?;
-        outer.inner.as_ref()?;
-        Some((self.input.maps.len() + before) as u32)
-    }
-
-    /// Function that contains a slot.
-    pub fn subprog_of(&self, insn_idx: u32) -> usize {
-        self.subprogs.partition_point(|s| s.start <= insn_idx).saturating_sub(1)
     }
 
     /// Function that starts at a slot (`find_subprog`).

@@ -39,6 +39,11 @@ impl Log {
         }
     }
 
+    /// The text so far.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
     /// The text, which ends with `message`.
     pub fn finish(mut self, message: &str, insn_processed: u64) -> String {
         self.text.push_str(message);

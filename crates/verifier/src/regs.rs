@@ -152,11 +152,6 @@ impl RegState {
         !matches!(self.ty, RegType::Scalar | RegType::NotInit)
     }
 
-    /// Exactly this type, no modifier.
-    pub fn is_plain(&self, ty: RegType) -> bool {
-        self.ty == ty && self.flags == RegFlags::NONE
-    }
-
     /// `tnum_is_const(reg->var_off)`.
     pub fn is_const(&self) -> bool {
         self.bounds.var_off.is_const()

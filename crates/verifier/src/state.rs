@@ -64,10 +64,6 @@ pub(crate) enum CallbackKind {
     Loop,
     /// `bpf_for_each_map_elem`.
     ForEachMapElem,
-    /// `bpf_find_vma`.
-    FindVma,
-    /// `bpf_user_ringbuf_drain`.
-    UserRingbuf,
 }
 
 /// One frame.
@@ -102,11 +98,6 @@ impl FuncState {
             callback: CallbackKind::None,
             callback_ret: (0, 0),
         }
-    }
-
-    /// Bytes of stack that slots exist for.
-    pub fn allocated(&self) -> usize {
-        self.stack.len() * REG_SIZE
     }
 
     pub fn in_callback(&self) -> bool {
@@ -190,13 +181,5 @@ impl VerifierState {
                 f(&mut slot.spilled);
             }
         }
-    }
-
-    /// Whether any register or spilled register satisfies `f`.
-    pub fn any_reg(&self, mut f: impl FnMut(&RegState) -> bool) -> bool {
-        self.frames.iter().any(|frame| {
-            frame.regs.iter().any(&mut f)
-                || frame.stack.iter().any(|slot| slot.is_spilled() && f(&slot.spilled))
-        })
     }
 }

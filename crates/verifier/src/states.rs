@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use crate::backtrack;
 use crate::env::Verifier;
 use crate::equal::{Exact, states_equal};
+use crate::regs::RegState;
 use crate::rejection::{Reject, RejectionKind as Kind, Res};
 use crate::scc::{Backedge, SccKey};
 use crate::state::{StateId, VerifierState};
@@ -208,7 +209,11 @@ impl Verifier<'_> {
         {
             return false;
         }
-        self.states_equal(id, Exact::Exact)
+        // A cheap look first (`states_maybe_looping`): ids are made anew in most loops.
+        let same = |(a, b): (&RegState, &RegState)| RegState { precise: b.precise, ..*a } == *b;
+        let maybe = old.curframe() == self.cur.curframe()
+            && old.cur().regs.iter().zip(&self.cur.cur().regs).all(same);
+        maybe && self.states_equal(id, Exact::Exact)
     }
 
     /// The current state needs no walk: what was precise for `id` is so for it.

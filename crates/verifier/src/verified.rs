@@ -1,6 +1,7 @@
 //! The proof: a program that passed, with what the walk found out about it.
 
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use stylet_insn::Insn;
 use stylet_uapi::{AttachType, ProgType};
@@ -84,6 +85,7 @@ pub struct VerifiedProg {
     pub(crate) insns: Vec<Insn>,
     pub(crate) subprogs: Vec<Subprog>,
     pub(crate) facts: Facts,
+    pub(crate) log: String,
 }
 
 impl VerifiedProg {
@@ -150,6 +152,11 @@ impl VerifiedProg {
     /// Functions, ascending by first slot.
     pub fn subprogs(&self) -> &[Subprog] {
         &self.subprogs
+    }
+
+    /// The walk as text of the kernel's shape; empty unless `ProgInput::log_level` asked for it.
+    pub fn log(&self) -> &str {
+        &self.log
     }
 
     /// What the walk found out.

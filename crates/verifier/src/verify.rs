@@ -114,6 +114,7 @@ impl Verifier<'_> {
             insns: self.insns.to_vec(),
             subprogs: subprogs.collect::<Vec<_>>(),
             facts,
+            log: core::mem::take(&mut self.log).into_text(),
         }
     }
 

@@ -48,6 +48,8 @@ struct Gen {
     out: Vec<Insn>,
     /// Where the body must end up: slots of jumps to the end.
     exits: Vec<usize>,
+    /// Slots of calls of the function after the program.
+    calls: Vec<usize>,
 }
 
 const ALU: &[u8] = &[
@@ -198,6 +200,54 @@ impl Gen {
         }
     }
 
+    /// A call of the function after the program, with a number and a place on the stack.
+    fn call(&mut self) {
+        let number = self.rng.pick(&[0u8, 7, 8, 9]);
+        self.push(op::STX | op::MEM | op::DW, 10, 5, -72, 0);
+        self.push(op::ALU64 | op::MOV | op::X, 1, number, 0, 0);
+        self.push(op::ALU64 | op::MOV | op::X, 2, 10, 0, 0);
+        self.push(op::ALU64 | op::ADD | op::K, 2, 0, 0, -24);
+        let third = self.rng_number();
+        self.push(op::ALU64 | op::MOV | op::X, 3, third, 0, 0);
+        self.calls.push(self.out.len());
+        self.push(op::JMP | op::CALL, 0, op::PSEUDO_CALL, 0, 0);
+        for reg in [1, 2, 3] {
+            let from = self.rng.pick(&[0u8, 7, 8, 9]);
+            self.push(op::ALU64 | op::MOV | op::X, reg, from, 0, 0);
+        }
+        self.push(op::LDX | op::MEM | op::DW, 5, 10, -72, 0);
+    }
+
+    fn rng_number(&mut self) -> u8 {
+        self.rng.pick(&[0u8, 7, 8, 9])
+    }
+
+    /// The function: looks at its arguments, may write through the pointer.
+    fn function(&mut self) {
+        let start = self.out.len();
+        self.push(op::ALU64 | op::MOV | op::X, 0, 1, 0, 0);
+        for _ in 0..2 + self.rng.below(5) {
+            match self.rng.below(5) {
+                0 => self.push(op::STX | op::MEM | op::DW, 2, 1, 0, 0),
+                1 => self.push(op::LDX | op::MEM | op::DW, 0, 2, 0, 0),
+                2 => {
+                    let (code, imm) = (self.rng.pick(ALU), 1 + self.rng.below(20) as i32);
+                    self.push(op::ALU64 | code | op::K, self.rng.0 as u8 & 1, 0, 0, imm);
+                }
+                3 => {
+                    let (code, imm) = (self.rng.pick(JMP), self.rng.imm());
+                    self.push(op::JMP | code | op::K, 1, 0, 1, imm);
+                    self.push(op::ALU64 | op::MOV | op::K, 0, 0, 0, imm);
+                }
+                _ => self.push(op::STX | op::MEM | op::DW, 10, 3, -8, 0),
+            }
+        }
+        self.push(op::JMP | op::EXIT, 0, 0, 0, 0);
+        for at in core::mem::take(&mut self.calls) {
+            self.out[at].imm = (start - at - 1) as i32;
+        }
+    }
+
     /// A loop around part of the body.
     fn wrap_loop(&mut self, start: usize) {
         let back = start as i64 - self.out.len() as i64 - 2;
@@ -211,6 +261,7 @@ impl Gen {
             rng: Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             out: Vec::new(),
             exits: Vec::new(),
+            calls: Vec::new(),
         };
         g.rng.next();
         g.lookup();
@@ -222,7 +273,9 @@ impl Gen {
             match g.rng.below(10) {
                 0..=3 => g.alu(),
                 4 | 5 => g.jump(3),
-                6 | 7 => g.stack(),
+                6 => g.stack(),
+                7 if seed % 2 == 1 => g.call(),
+                7 => g.stack(),
                 _ => g.access(),
             }
         }
@@ -239,6 +292,9 @@ impl Gen {
         let end = g.out.len();
         g.push(op::ALU64 | op::MOV | op::K, 0, 0, 0, 0);
         g.push(op::JMP | op::EXIT, 0, 0, 0, 0);
+        if !g.calls.is_empty() {
+            g.function();
+        }
         for at in g.exits {
             g.out[at].off = (end - at - 1) as i16;
         }
