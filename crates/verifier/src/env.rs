@@ -193,14 +193,14 @@ impl<'a> Verifier<'a> {
 
     /// Notes a step for backtracking (`push_jmp_history`).
     pub fn push_jmp_history(&mut self, stack: Option<(u8, u8)>, linked: LinkedRegs) {
-        if self.hist_is_current {
-            if let Some(entry) = self.cur.history.last_mut() {
-                entry.stack = stack.or(entry.stack);
-                if linked.count != 0 {
-                    entry.linked = linked;
-                }
-                return;
+        if self.hist_is_current
+            && let Some(entry) = self.cur.history.last_mut()
+        {
+            entry.stack = stack.or(entry.stack);
+            if linked.count != 0 {
+                entry.linked = linked;
             }
+            return;
         }
         self.cur.history.push(JmpHistEntry {
             idx: self.insn_idx,

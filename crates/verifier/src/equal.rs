@@ -11,7 +11,7 @@ pub(crate) enum Exact {
     /// Precise values must be within the old ones.
     Not,
     /// The same in every detail: the program makes no progress.
-    Exact,
+    Same,
     /// All values must be within the old ones, precise or not.
     RangeWithin,
 }
@@ -86,7 +86,7 @@ fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
 
 /// Whether what was safe with `old` is safe with `cur`.
 pub(crate) fn regsafe(old: &RegState, cur: &RegState, ids: &mut IdMap, exact: Exact) -> bool {
-    if exact == Exact::Exact {
+    if exact == Exact::Same {
         return regs_exact(old, cur, ids);
     }
     if old.ty == RegType::NotInit {
@@ -138,7 +138,7 @@ fn scalar_for_slot(slot: &StackSlot) -> Option<RegState> {
 
 fn slot_safe(old: &StackSlot, cur: Option<&StackSlot>, ids: &mut IdMap, exact: Exact) -> bool {
     let unused = StackSlot::default();
-    if exact == Exact::Exact && old.types != cur.unwrap_or(&unused).types {
+    if exact == Exact::Same && old.types != cur.unwrap_or(&unused).types {
         return false;
     }
     // With uninitialised reads allowed, MISC asks for no more than INVALID does.
@@ -160,7 +160,7 @@ fn slot_safe(old: &StackSlot, cur: Option<&StackSlot>, ids: &mut IdMap, exact: E
 }
 
 fn stacksafe(old: &FuncState, cur: &FuncState, ids: &mut IdMap, exact: Exact) -> bool {
-    if exact == Exact::Exact && cur.stack.len() > old.stack.len() {
+    if exact == Exact::Same && cur.stack.len() > old.stack.len() {
         let extra = &cur.stack[old.stack.len()..];
         if extra.iter().any(|slot| slot.types.iter().any(|t| *t != SlotType::Invalid)) {
             return false;

@@ -120,12 +120,12 @@ impl Verifier<'_> {
         if nested != map.inner.is_some() || map.inner.as_ref().is_some_and(|m| m.inner.is_some()) {
             return Err(Reject::unsupported("a map of maps without one template"));
         }
-        if let Some(btf) = self.input.btf {
-            if map.btf_value_type_id != 0 && has_special(btf, map.btf_value_type_id, 0) {
-                return Err(Reject::unsupported(
-                    "map values with locks, timers, lists, trees or kernel pointers",
-                ));
-            }
+        let special =
+            |btf| map.btf_value_type_id != 0 && has_special(btf, map.btf_value_type_id, 0);
+        if self.input.btf.is_some_and(special) {
+            return Err(Reject::unsupported(
+                "map values with locks, timers, lists, trees or kernel pointers",
+            ));
         }
         if self.input.sleepable && !SLEEPABLE.contains(&map.map_type) {
             return Err(Reject::inval(Kind::MapNotForSleepable));

@@ -213,7 +213,7 @@ impl Verifier<'_> {
         let same = |(a, b): (&RegState, &RegState)| RegState { precise: b.precise, ..*a } == *b;
         let maybe = old.curframe() == self.cur.curframe()
             && old.cur().regs.iter().zip(&self.cur.cur().regs).all(same);
-        maybe && self.states_equal(id, Exact::Exact)
+        maybe && self.states_equal(id, Exact::Same)
     }
 
     /// The current state needs no walk: what was precise for `id` is so for it.

@@ -1,6 +1,5 @@
 //! From a program to the proof or the refusal (`bpf_check`).
 
-use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -22,7 +21,7 @@ pub fn verify(env: &Env, input: &ProgInput<'_>) -> Result<VerifiedProg, Rejectio
     let mut v = Verifier::new(env, input);
     match v.run() {
         Ok(()) => Ok(v.into_proof()),
-        Err(reject) => Err(v.into_rejection(reject)),
+        Err(reject) => Err(v.into_rejection(*reject)),
     }
 }
 
@@ -118,7 +117,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn into_rejection(self, reject: Box<Reject>) -> Rejection {
+    fn into_rejection(self, reject: Reject) -> Rejection {
         let insn_idx =
             reject.insn_idx.unwrap_or(self.insn_idx.min(self.insns.len().saturating_sub(1) as u32));
         let log = self.log.finish(&reject.kind.to_string(), self.insn_processed);

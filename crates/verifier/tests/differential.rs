@@ -268,7 +268,7 @@ impl Gen {
         g.numbers();
         g.push(op::ALU64 | op::MOV | op::K, 5, 0, 0, 0);
         let steps = 4 + g.rng.below(24);
-        let loop_at = (g.rng.below(3) == 0).then(|| g.out.len());
+        let loop_at = (g.rng.below(3) == 0).then_some(g.out.len());
         for _ in 0..steps {
             match g.rng.below(10) {
                 0..=3 => g.alu(),

@@ -233,9 +233,7 @@ impl Verifier<'_> {
                 self.mark_reg_precise(dst)?;
                 return self.adjust_ptr_min_max_vals(insn, *self.reg(src), *self.reg(dst), true);
             }
-            if dst_is_ptr {
-                self.mark_reg_precise(src)?;
-            } else if self.reg(dst).precise {
+            if dst_is_ptr || self.reg(dst).precise {
                 self.mark_reg_precise(src)?;
             }
             *self.reg(src)

@@ -139,7 +139,7 @@ fn maybe_widen(old: &RegState, cur: &mut RegState, ids: &mut IdMap) {
     if !old.is_scalar() || !cur.is_scalar() || old.precise || cur.precise {
         return;
     }
-    if crate::equal::regsafe(old, cur, ids, crate::equal::Exact::Exact) {
+    if crate::equal::regsafe(old, cur, ids, crate::equal::Exact::Same) {
         return;
     }
     *cur = RegState::unknown();

@@ -78,12 +78,11 @@ impl Verifier<'_> {
         let from = self.insn_idx;
         self.insn_idx = if in_callback { callsite } else { callsite + 1 };
         self.note_step(PathStep::Return { insn_idx: from, target: self.insn_idx });
-        if in_callback {
-            if let Some(prev) = self.find_prev_entry(callsite) {
-                let mut cur = self.cur.clone();
-                self.widen_imprecise_scalars(prev, &mut cur);
-                self.cur = cur;
-            }
+        let prev = if in_callback { self.find_prev_entry(callsite) } else { None };
+        if let Some(prev) = prev {
+            let mut cur = self.cur.clone();
+            self.widen_imprecise_scalars(prev, &mut cur);
+            self.cur = cur;
         }
         Ok(Flow::Jumped)
     }

@@ -14,11 +14,11 @@ fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
 /// The pointer is not NULL: a lookup in a map of maps becomes a map.
 pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, _maps: &[&MapDef], reg: &mut RegState) {
     reg.flags = reg.flags.without(RegFlags::MAYBE_NULL);
-    if reg.ty == RegType::PtrToMapValue {
-        if let Some(inner) = inner_map(input, reg.map) {
-            reg.ty = RegType::ConstPtrToMap;
-            reg.map = inner;
-        }
+    if reg.ty == RegType::PtrToMapValue
+        && let Some(inner) = inner_map(input, reg.map)
+    {
+        reg.ty = RegType::ConstPtrToMap;
+        reg.map = inner;
     }
 }
 

@@ -9,7 +9,7 @@ impl Verifier<'_> {
     /// The format and number of arguments of `bpf_snprintf`.
     pub(crate) fn check_snprintf_call(&mut self) -> Res<()> {
         let len = self.reg(5).bounds.var_off.value;
-        if len % 8 != 0 {
+        if !len.is_multiple_of(8) {
             return Err(Reject::inval(Kind::Silent));
         }
         let fmt = *self.reg(3);
