@@ -124,6 +124,7 @@ impl VerifiedProg {
             subprogs: subprogs.collect(),
             insns,
             facts,
+            log: alloc::string::String::new(),
         }
     }
 
