@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64};
 /// `Control::magic`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"stylet\0\x01");
 /// `Control::version`: changes with any change of layout.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Largest number of CPU slots.
 pub const MAX_SLOTS: u32 = 1024;
 /// Entries of the process table; entry 0 is not used.
@@ -131,15 +131,23 @@ pub struct ProgStats {
 pub struct ProcPage {
     /// Index in the process table, 0 until registered.
     pub index: AtomicU32,
-    /// Keeps the hints off the line of the index.
-    pub _pad: [u32; 15],
+    /// Process id, 0 until asked for; see [`crate::identity`].
+    pub tgid: AtomicU32,
+    /// Offset of the thread id from the FS base, 0 until found.
+    pub tid_off: AtomicU32,
+    /// Keeps the tables off the line of the index.
+    pub _pad: [u32; 13],
     /// For threads by the hash of their identity: the slot used last, plus one. Asking for the CPU costs more than all the
     /// rest, and it is only a place to start from; a thread that finds the slot taken asks, and goes to its CPU's.
     pub hints: [AtomicU16; HINTS],
+    /// FS bases by their hash: whether the thread id is there.
+    pub tcbs: [AtomicU64; TCBS],
 }
 
 /// Entries of [`ProcPage::hints`], a power of two.
 pub const HINTS: usize = 1024;
+/// Entries of [`ProcPage::tcbs`], a power of two.
+pub const TCBS: usize = 128;
 const _: () = assert!(size_of::<ProcPage>() as i64 <= -PROC_PAGE_OFF);
 
 /// The control block of the arena at `arena`.

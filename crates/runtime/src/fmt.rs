@@ -4,7 +4,7 @@
 //! pI4 pi6 pI6`. There are no kernel symbols: `%ps`, `%pS`, `%pB` print the address as the kernel prints an unknown one, and
 //! `%p` prints it unhashed.
 
-use crate::usermem;
+use crate::usermem::UserMem;
 use stylet_uapi::errno::{EINVAL, ENOSPC};
 
 /// `MAX_BPRINTF_VARARGS`.
@@ -19,15 +19,16 @@ pub struct Out {
     dst: *mut u8,
     size: usize,
     len: usize,
+    mem: UserMem,
 }
 
 impl Out {
-    /// Writes to `size` bytes at `dst`, the last of them for the NUL.
+    /// Writes to `size` bytes at `dst`, the last of them for the NUL. Strings are read from `mem`.
     ///
     /// # Safety
     /// `dst` has `size` bytes.
-    pub unsafe fn new(dst: *mut u8, size: usize) -> Out {
-        Out { dst, size, len: 0 }
+    pub unsafe fn new(dst: *mut u8, size: usize, mem: UserMem) -> Out {
+        Out { dst, size, len: 0, mem }
     }
 
     fn push(&mut self, byte: u8) {
@@ -375,14 +376,14 @@ fn string(out: &mut Out, spec: &Spec, address: u64, room: &mut Room) -> Result<(
     if max == 0 {
         return Err(ENOSPC);
     }
-    let length = str_len(address, max);
+    let length = str_len(out.mem, address, max);
     room.take(1, length + 1)?;
     padded(out, spec, length, |out| {
         let mut done = 0;
         while done < length {
             let n = buf.len().min(length - done);
             // SAFETY: `buf` has as many bytes.
-            if !unsafe { usermem::read(buf.as_mut_ptr(), address.wrapping_add(done as u64), n) } {
+            if !unsafe { out.mem.read(buf.as_mut_ptr(), address.wrapping_add(done as u64), n) } {
                 break;
             }
             for &b in buf.iter().take(n) {
@@ -396,11 +397,10 @@ fn string(out: &mut Out, spec: &Spec, address: u64, room: &mut Room) -> Result<(
 }
 
 /// Length of the string at `address`, at most `max - 1`; 0 when it cannot be read.
-fn str_len(address: u64, max: usize) -> usize {
+fn str_len(mem: UserMem, address: u64, max: usize) -> usize {
     let mut buf = [0u8; MAX_BIN_ARGS];
     // SAFETY: `max` is at most the size of `buf` and not 0.
-    unsafe { usermem::read_str(buf.as_mut_ptr(), address, max.min(MAX_BIN_ARGS)) }
-        .map_or(0, |n| n - 1)
+    unsafe { mem.read_str(buf.as_mut_ptr(), address, max.min(MAX_BIN_ARGS)) }.map_or(0, |n| n - 1)
 }
 
 /// An IP address read from memory, zeros when it cannot be read (`ip4_string`, `ip6_string`, lib/vsprintf.c).
@@ -408,7 +408,7 @@ fn ip(out: &mut Out, address: u64, six: bool, upper: bool, room: &mut Room) -> R
     let mut bytes = [0u8; 16];
     let n = if six { 16 } else { 4 };
     // SAFETY: `bytes` has 16.
-    if !unsafe { usermem::read(bytes.as_mut_ptr(), address, n) } {
+    if !unsafe { out.mem.read(bytes.as_mut_ptr(), address, n) } {
         bytes = [0; 16];
     }
     let start = out.len;

@@ -10,6 +10,7 @@ pub mod fmt;
 pub mod helpers;
 #[cfg(feature = "std")]
 pub mod host;
+pub mod identity;
 pub mod lock;
 pub mod map;
 pub mod slot;

@@ -10,6 +10,7 @@ use crate::control::{
     self, CPU_LSL, CPU_RDPID, Control, FSGSBASE, HINTS, MAX_PROCS, MAX_PROGS, MAX_SLOTS, ProgStats,
     SIGNAL_THREAD,
 };
+use crate::identity::{fs_base, spread};
 use crate::sys;
 use core::arch::asm;
 use core::sync::atomic::AtomicU16;
@@ -86,10 +87,8 @@ fn thread_identity(flags: u32) -> u64 {
     if flags & FSGSBASE == 0 {
         return sys::gettid() as u64;
     }
-    let v: u64;
     // SAFETY: the kernel reported FSGSBASE to the tracer.
-    unsafe { asm!("rdfsbase {}", out(reg) v, options(nomem, nostack, preserves_flags)) };
-    v & ((1 << 48) - 1)
+    unsafe { fs_base() & ((1 << 48) - 1) }
 }
 
 /// The process's index, registering it on first use; 0 if the table is full.
@@ -224,7 +223,7 @@ enum Take {
 /// Where this process keeps the slot that `thread` used last.
 #[inline]
 unsafe fn hint<'a>(arena: *mut u8, thread: u64) -> &'a AtomicU16 {
-    let i = (thread.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % HINTS;
+    let i = spread(thread) % HINTS;
     // SAFETY: promised by the caller; `i` is below HINTS.
     unsafe { control::proc_page(arena).hints.get_unchecked(i) }
 }

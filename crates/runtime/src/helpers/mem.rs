@@ -2,7 +2,7 @@
 
 use super::err;
 use crate::abi::RunCtx;
-use crate::usermem;
+use crate::usermem::UserMem;
 use stylet_uapi::errno::EFAULT;
 
 /// `bpf_probe_read*(dst, size, unsafe_ptr)`: 0, or `-EFAULT` with `dst` zeroed.
@@ -15,12 +15,12 @@ pub unsafe extern "C" fn probe_read(
     src: u64,
     _: u64,
     _: u64,
-    _: *mut RunCtx,
+    rc: *mut RunCtx,
 ) -> u64 {
     let (dst, size) = (dst as *mut u8, size as u32 as usize);
     // SAFETY: promised by the caller.
     unsafe {
-        if usermem::read(dst, src, size) {
+        if UserMem::of((*rc).arena).read(dst, src, size) {
             return 0;
         }
         dst.write_bytes(0, size);
@@ -38,7 +38,7 @@ pub unsafe extern "C" fn probe_read_str(
     src: u64,
     _: u64,
     _: u64,
-    _: *mut RunCtx,
+    rc: *mut RunCtx,
 ) -> u64 {
     let (dst, size) = (dst as *mut u8, size as u32 as usize);
     if size == 0 {
@@ -46,7 +46,7 @@ pub unsafe extern "C" fn probe_read_str(
     }
     // SAFETY: promised by the caller.
     unsafe {
-        if let Some(len) = usermem::read_str(dst, src, size) {
+        if let Some(len) = UserMem::of((*rc).arena).read_str(dst, src, size) {
             return len as u64;
         }
         dst.write_bytes(0, size);
@@ -64,10 +64,10 @@ pub unsafe extern "C" fn probe_write_user(
     size: u64,
     _: u64,
     _: u64,
-    _: *mut RunCtx,
+    rc: *mut RunCtx,
 ) -> u64 {
     // SAFETY: promised by the caller.
-    if unsafe { usermem::write(dst, src as *const u8, size as u32 as usize) } {
+    if unsafe { UserMem::of((*rc).arena).write(dst, src as *const u8, size as u32 as usize) } {
         0
     } else {
         err(EFAULT)

@@ -7,7 +7,7 @@ use super::err;
 use crate::abi::{RUN_RETURN, RunCtx};
 use crate::map::{Map, stack};
 use crate::slot::with_slot;
-use crate::usermem;
+use crate::usermem::UserMem;
 use stylet_uapi::errno::{EBUSY, EFAULT, EINVAL};
 
 /// `BPF_F_SKIP_FIELD_MASK`: frames to leave out.
@@ -24,6 +24,7 @@ struct Window {
     buf: *mut u8,
     start: u64,
     len: usize,
+    mem: UserMem,
 }
 
 impl Window {
@@ -35,7 +36,7 @@ impl Window {
             // No chunk crosses a page, but for a frame that does.
             let want = (CHUNK as u64).min(PAGE - fp % PAGE).max(16) as usize;
             // SAFETY: the buffer has CHUNK bytes.
-            self.len = if unsafe { usermem::read(self.buf, fp, want) } { want } else { 0 };
+            self.len = if unsafe { self.mem.read(self.buf, fp, want) } { want } else { 0 };
             self.start = fp;
             if self.len == 0 {
                 return None;
@@ -63,13 +64,15 @@ unsafe fn walk(rc: *const RunCtx, ips: *mut u64, max: usize, chunk: *mut u8) -> 
         }
         nr < max
     };
-    let mut window = Window { buf: chunk, start: 0, len: 0 };
+    // SAFETY: as above.
+    let mem = unsafe { UserMem::of(rc.arena) };
+    let mut window = Window { buf: chunk, start: 0, len: 0, mem };
     let mut more = store(regs.ip);
     // At a function's first instruction its frame does not exist yet: the return address is on top of the stack.
     if more && rc.flags & RUN_RETURN == 0 && rc.func_ip != 0 && rc.func_ip == regs.ip {
         let mut ret = 0u64;
         // SAFETY: 8 bytes.
-        if unsafe { usermem::read((&raw mut ret).cast(), regs.sp, 8) } {
+        if unsafe { window.mem.read((&raw mut ret).cast(), regs.sp, 8) } {
             more = store(ret);
         }
     }

@@ -3,6 +3,7 @@
 use super::err;
 use crate::abi::{NO_SLOT, RunCtx};
 use crate::control::{self, MAX_SLOTS, SIGNAL_THREAD};
+use crate::identity;
 use crate::slot::with_slot;
 use crate::sys;
 use core::sync::atomic::Ordering::{Relaxed, SeqCst};
@@ -11,19 +12,24 @@ use stylet_uapi::errno::{EBUSY, EINVAL};
 /// Highest signal number (`_NSIG`).
 const NSIG: u64 = 64;
 
-/// `bpf_get_current_pid_tgid()`: process id << 32 | thread id, both as the process itself sees them.
+/// `bpf_get_current_pid_tgid()`: process id << 32 | thread id, both as the process itself sees them. A child of `vfork`
+/// gets its parent's until it calls `execve`, see [`crate::identity`].
 ///
 /// # Safety
-/// None needed; so for every helper here without pointers.
+/// `rc` is valid.
 pub unsafe extern "C" fn get_current_pid_tgid(
     _: u64,
     _: u64,
     _: u64,
     _: u64,
     _: u64,
-    _: *mut RunCtx,
+    rc: *mut RunCtx,
 ) -> u64 {
-    (sys::getpid() as u64) << 32 | sys::gettid() as u64
+    // SAFETY: promised by the caller.
+    unsafe {
+        let arena = (*rc).arena;
+        (identity::tgid(control::proc_page(arena)) as u64) << 32 | identity::tid(arena) as u64
+    }
 }
 
 /// `bpf_get_current_uid_gid()`: gid << 32 | uid.

@@ -4,9 +4,11 @@ use super::err;
 use crate::abi::RunCtx;
 use crate::control;
 use crate::fmt::{self, MAX_VARARGS, Out};
+use crate::identity;
 use crate::map::ring::{self, Ring};
 use crate::slot::{Cx, with_slot};
 use crate::sys;
+use crate::usermem::UserMem;
 use stylet_uapi::errno::{EBUSY, EINVAL, ERANGE};
 
 /// `MAX_BPRINTF_BUF`: longest text of `bpf_trace_printk`, NUL included.
@@ -42,7 +44,7 @@ unsafe fn printk(
     unsafe {
         with_slot(rc, |cx| {
             let text = cx.scratch();
-            let mut out = Out::new(text, MAX_BPRINTF_BUF);
+            let mut out = Out::new(text, MAX_BPRINTF_BUF, UserMem::of(cx.arena));
             if let Err(errno) = fmt::format(&mut out, f, size, args, nargs) {
                 return err(errno);
             }
@@ -65,8 +67,8 @@ unsafe fn send(text: *const u8, len: usize, cx: &Cx, rc: *mut RunCtx) {
         let ring = Ring::new(cx.arena.add(ctl.printk_off as usize), ctl.printk_size - 1);
         let hdr = PrintkHdr {
             ns: super::time::ktime_get_ns(0, 0, 0, 0, 0, rc),
-            pid: sys::gettid(),
-            tgid: sys::getpid(),
+            pid: identity::tid(cx.arena),
+            tgid: identity::tgid(control::proc_page(cx.arena)),
             cpu: cx.slot,
             prog: (*rc).prog,
             comm: sys::comm(),
@@ -129,12 +131,13 @@ pub unsafe extern "C" fn snprintf(
     f: u64,
     args: u64,
     len: u64,
-    _: *mut RunCtx,
+    rc: *mut RunCtx,
 ) -> u64 {
     let Some(nargs) = vararg_count(args, len) else { return err(EINVAL) };
     // SAFETY: promised by the caller.
     unsafe {
-        let mut out = Out::new(s as *mut u8, size as u32 as usize);
+        let mem = UserMem::of((*rc).arena);
+        let mut out = Out::new(s as *mut u8, size as u32 as usize, mem);
         match fmt::format(&mut out, f as *const u8, u32::MAX as usize, args as *const u64, nargs) {
             Ok(()) => out.finish() as u64 + 1,
             Err(errno) => err(errno),
