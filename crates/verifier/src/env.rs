@@ -75,6 +75,8 @@ pub(crate) struct StackElem {
     pub prev_insn_idx: u32,
     /// Length of the path when this branch was put aside.
     pub path_len: usize,
+    /// The decision that leads onto this path.
+    pub step: Option<PathStep>,
     pub log_pos: usize,
 }
 
@@ -230,8 +232,22 @@ impl<'a> Verifier<'a> {
             self.explorer.arena[parent].branches += 1;
         }
         let (path_len, log_pos) = (self.path.len(), self.log.pos());
-        self.branch_stack.push(StackElem { state, insn_idx, prev_insn_idx, path_len, log_pos });
+        self.branch_stack.push(StackElem {
+            state,
+            insn_idx,
+            prev_insn_idx,
+            path_len,
+            step: None,
+            log_pos,
+        });
         Ok(())
+    }
+
+    /// Names the decision that leads onto the path that was put aside last.
+    pub fn note_pushed(&mut self, step: PathStep) {
+        if let Some(elem) = self.branch_stack.last_mut() {
+            elem.step = Some(step);
+        }
     }
 
     /// Takes the path that was put aside last; `false` when there is none (`pop_stack`).
@@ -241,6 +257,9 @@ impl<'a> Verifier<'a> {
         self.insn_idx = elem.insn_idx;
         self.prev_insn_idx = elem.prev_insn_idx;
         self.path.truncate(elem.path_len);
+        if let Some(step) = elem.step {
+            self.note_step(step);
+        }
         self.log.pop(elem.log_pos);
         true
     }

@@ -46,6 +46,11 @@ impl Verifier<'_> {
         None
     }
 
+    /// Whether the checkpoint is in a loop.
+    pub(crate) fn in_scc(&self, id: StateId) -> bool {
+        self.scc_key(&self.explorer.arena[id]).is_some()
+    }
+
     /// The checkpoint is in a loop that is still being walked: its marks may be missing some
     /// (`incomplete_read_marks`).
     pub(crate) fn incomplete_read_marks(&self, id: StateId) -> bool {

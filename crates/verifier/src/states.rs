@@ -153,6 +153,10 @@ impl Verifier<'_> {
     }
 
     fn evict(&mut self, id: StateId) {
+        // Within a loop, a backedge that is still to be followed may name it.
+        if self.in_scc(id) {
+            return;
+        }
         if self.explorer.arena[id].branches == 0 {
             self.explorer.arena.remove(id);
         } else {

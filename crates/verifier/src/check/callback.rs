@@ -82,10 +82,8 @@ impl Verifier<'_> {
         queued.callback_unroll_depth += 1;
         let caller = queued.curframe() - 1;
         queued.frame_mut(caller).callback_depth += 1;
-        let path_len = self.path.len();
-        self.note_step(PathStep::Call { insn_idx: at, target: start });
         self.push_stack(queued, start, at)?;
-        self.path.truncate(path_len);
+        self.note_pushed(PathStep::Call { insn_idx: at, target: start });
         self.cur.cur_mut().callback_depth = 0;
         Ok(())
     }

@@ -134,10 +134,8 @@ impl Verifier<'_> {
         let at = self.insn_idx;
         self.branches_seen[at as usize] |= 2;
         let target = (i64::from(at) + i64::from(insn.off) + 1) as u32;
-        let path_len = self.path.len();
-        self.note_step(PathStep::Branch { insn_idx: at, taken: true });
         self.push_stack(other, target, at)?;
-        self.path.truncate(path_len);
+        self.note_pushed(PathStep::Branch { insn_idx: at, taken: true });
         Ok(())
     }
 
@@ -220,9 +218,10 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
             continue;
         }
         let func = Rc::make_mut(&mut state.frames[frame]);
+        // Both operands of one id enter twice, as in the kernel: that leaves less room.
         for (index, reg) in func.regs.iter_mut().enumerate().take(10).filter(|(_, r)| matches(r)) {
             let entry = LinkedReg { frame: frame as u8, is_reg: true, index: index as u8 };
-            if !linked.as_slice().contains(&entry) && !linked.push(entry) {
+            if !linked.push(entry) {
                 (reg.id, reg.off) = (0, 0);
             }
         }
@@ -230,7 +229,7 @@ fn collect_linked_regs(state: &mut VerifierState, id: u32, linked: &mut LinkedRe
             func.stack.iter_mut().enumerate().filter(|(_, s)| s.is_spilled() && matches(&s.spilled))
         {
             let entry = LinkedReg { frame: frame as u8, is_reg: false, index: index as u8 };
-            if !linked.as_slice().contains(&entry) && !linked.push(entry) {
+            if !linked.push(entry) {
                 (slot.spilled.id, slot.spilled.off) = (0, 0);
             }
         }
