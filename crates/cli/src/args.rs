@@ -44,7 +44,7 @@ pub struct RunArgs {
     #[arg(required = true, value_name = "OBJECT")]
     pub objects: Vec<PathBuf>,
     /// Trace a running process; may be given several times.
-    #[arg(short, long = "pid", value_name = "PID")]
+    #[arg(short, long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub pids: Vec<i32>,
     /// Attach a program whose section names no target, or another target than its section's: [PROG=]PATH:FUNC[+OFFSET].
     /// Without PROG: every program whose section names none.
@@ -60,7 +60,7 @@ pub struct RunArgs {
     #[arg(short, long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
     /// Stop after this many events.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub events: Option<u64>,
     /// Decode events as this BTF type of the object; MAP=TYPE for one map.
     #[arg(long = "event", value_name = "[MAP=]TYPE")]

@@ -17,9 +17,9 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
         println!("{}", to_json(error));
     }
     match error {
-        Error::Rejected { report, rejection, .. } => {
-            eprintln!("error: {error}");
-            eprint!("{}", report.render(std::io::stderr().is_terminal()));
+        Error::Rejected { object, prog, report, rejection } => {
+            eprintln!("error: {}: program '{prog}' is rejected", object.display());
+            eprintln!("{}", report.render(std::io::stderr().is_terminal()).trim_end());
             if verbose {
                 eprintln!("\n{}", rejection.log.trim_end());
             }

@@ -117,6 +117,12 @@ pub enum Error {
         /// Why not.
         source: stylet_inject::Error,
     },
+    /// The tracer was asked to trace itself.
+    #[error("process {pid} is the tracer itself, which cannot stop its own threads")]
+    Itself {
+        /// Its id.
+        pid: i32,
+    },
     /// The arena or a map can not be made.
     #[error("{what}: {source}")]
     Runtime {

@@ -30,13 +30,13 @@ fn summary(out: &mut String, object: &Object) {
     let spec = object.spec();
     let _ = writeln!(
         out,
-        "{}: license \"{}\", {} programs, {} maps, {}",
+        "{}: license \"{}\", {}, {}, {}",
         object.path().display(),
         spec.license,
-        spec.progs.len(),
-        spec.maps.len(),
+        count(spec.progs.len(), "program"),
+        count(spec.maps.len(), "map"),
         match &spec.btf {
-            Some(btf) => format!("{} BTF types", btf.len()),
+            Some(btf) => count(btf.len() as usize, "BTF type"),
             None => "no BTF".to_owned(),
         }
     );
@@ -47,6 +47,11 @@ fn summary(out: &mut String, object: &Object) {
     for ext in &spec.externs {
         let _ = writeln!(out, "extern {}{}", ext.name, if ext.weak { " (weak)" } else { "" });
     }
+}
+
+/// `1 map`, `2 maps`.
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn prog_row(prog: &ProgSpec) -> [String; 4] {

@@ -90,13 +90,7 @@ impl Live {
 
     fn line(&self, session: &Session, event: &Event) -> String {
         if event.source == EventSource::Printk {
-            let text = String::from_utf8_lossy(&event.data);
-            let text = text.trim_end_matches(['\0', '\n']);
-            return if self.json {
-                json!({"type": "printk", "text": text}).to_string()
-            } else {
-                text.to_owned()
-            };
+            return printk(session, &event.data, self.json);
         }
         let EventSource::Map { object, map } = event.source else { return String::new() };
         let spec = session.objects()[object].object().spec();
@@ -140,6 +134,22 @@ impl Live {
             .collect();
         Ok(json!({"type": "summary", "events": self.seen, "lost": lost, "programs": progs}))
     }
+}
+
+/// A printed line with what the kernel's `trace_pipe` puts before it.
+fn printk(session: &Session, data: &[u8], as_json: bool) -> String {
+    let Some(line) = session.printk(data) else { return String::new() };
+    let text = line.text.trim_end_matches('\n');
+    if as_json {
+        return json!({
+            "type": "printk", "comm": line.comm, "pid": line.pid, "tid": line.tid, "cpu": line.cpu, "prog": line.prog,
+            "time_ns": line.time_ns, "text": text,
+        })
+        .to_string();
+    }
+    let (seconds, micros) = (line.time_ns / 1_000_000_000, line.time_ns / 1000 % 1_000_000);
+    let task = format!("{}-{}", line.comm, line.tid);
+    format!("{task:>22} [{:03}] {seconds}.{micros:06}: bpf_trace_printk: {text}", line.cpu)
 }
 
 fn source_name(session: &Session, source: EventSource) -> String {

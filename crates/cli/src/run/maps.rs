@@ -25,7 +25,7 @@ pub fn text(session: &Session, stacks: &stacks::Snapshots) -> Result<String, Err
 }
 
 /// The same as JSON, one value for each map.
-pub fn json(session: &Session) -> Result<Vec<Json>, Error> {
+pub fn json(session: &Session, stacks: &stacks::Snapshots) -> Result<Vec<Json>, Error> {
     let mut all = Vec::new();
     each(session, |object, map| {
         let loaded = session.objects()[object].object();
@@ -38,7 +38,12 @@ pub fn json(session: &Session) -> Result<Vec<Json>, Error> {
                 .iter()
                 .map(|v| to_json(&typed(btf, spec.btf_value_type_id, v)))
                 .collect();
-            let mut one = json!({"key": to_json(&typed(btf, spec.btf_key_type_id, &entry.key))});
+            let key = typed(btf, spec.btf_key_type_id, &entry.key);
+            let mut one = json!({"key": to_json(&key)});
+            let frames = stacks.frames(session, object, &key);
+            if !frames.is_empty() {
+                one["frames"] = frames.into();
+            }
             if map.is_percpu() {
                 let slots = values.into_iter().enumerate();
                 one["values"] =
@@ -96,6 +101,18 @@ fn visible_entries(map: &MapView<'_>) -> Result<Vec<Entry>, Error> {
     Ok(entries)
 }
 
+/// An entry as it is shown.
+struct Row {
+    /// What to sort by first.
+    rank: Option<i128>,
+    /// A key that is a number, to sort by next.
+    number: Option<i128>,
+    key: String,
+    value: String,
+    /// The stack that the key names.
+    frames: Vec<String>,
+}
+
 fn one_map(
     map: &MapView<'_>,
     btf: Option<&Btf>,
@@ -113,20 +130,32 @@ fn one_map(
         return Ok(out);
     }
     let _ = writeln!(out, "\n{}", spec.name);
-    let mut rows: Vec<(Option<i128>, String, String, Vec<String>)> = Vec::new();
+    let mut rows = Vec::new();
     for entry in &entries {
         let key = typed(btf, spec.btf_key_type_id, &entry.key);
         let (rank, shown) = show_values(map, btf, entry);
-        rows.push((rank, show(&key), shown, frames(&key)));
+        rows.push(Row {
+            rank,
+            number: as_integer(&key),
+            frames: frames(&key),
+            key: show(&key),
+            value: shown,
+        });
     }
     // Counts ascending, the largest last and nearest to the prompt, as in bpftrace; other values by key.
-    if rows.iter().all(|r| r.0.is_some()) && !map.is_array() {
-        rows.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    if !map.is_array() {
+        let by_count = rows.iter().all(|r| r.rank.is_some());
+        rows.sort_by_cached_key(|r| (r.rank.filter(|_| by_count), r.number, r.key.clone()));
     }
-    let width = rows.iter().map(|r| r.1.chars().count()).max().unwrap_or(0);
-    for (_, key, value, frames) in rows {
-        let _ = writeln!(out, "  {key:<width$}  {value}");
-        for frame in frames {
+    let width = rows.iter().map(|r| r.key.chars().count()).max().unwrap_or(0);
+    for row in rows {
+        // A histogram begins a line of its own.
+        let line = match row.value.strip_prefix('\n') {
+            Some(bars) => format!("  {}\n{}", row.key, bars.trim_end_matches('\n')),
+            None => format!("  {:<width$}  {}", row.key, row.value),
+        };
+        let _ = writeln!(out, "{line}");
+        for frame in row.frames {
             let _ = writeln!(out, "      {frame}");
         }
     }
@@ -172,9 +201,9 @@ fn integers(value: &Value<'_>) -> Option<Vec<u64>> {
     items.iter().map(|v| as_integer(v).and_then(|n| u64::try_from(n).ok())).collect()
 }
 
-/// The variables of a data section.
+/// The variables of a data section, histograms last.
 fn variables(map: &MapView<'_>, btf: Option<&Btf>) -> Result<String, Error> {
-    let mut out = String::new();
+    let (mut plain, mut out) = (String::new(), String::new());
     let Some(btf) = btf else { return Ok(out) };
     let Some(values) = map.lookup(&0u32.to_le_bytes())? else { return Ok(out) };
     let bytes = values.into_iter().next().unwrap_or_default();
@@ -192,11 +221,14 @@ fn variables(map: &MapView<'_>, btf: Option<&Btf>) -> Result<String, Error> {
                 let _ = write!(out, "\n{name}\n{}", hist::draw(&counts));
             }
             None => {
-                let _ = writeln!(out, "\n{name}: {}", show(&value));
+                let _ = writeln!(plain, "{name}: {}", show(&value));
             }
         }
     });
-    Ok(out)
+    if !plain.is_empty() {
+        plain.insert(0, '\n');
+    }
+    Ok(plain + &out)
 }
 
 /// Maps and variables of such names are arrays of counts by power of two.

@@ -63,10 +63,16 @@ fn trace(
 ) -> Result<(), Error> {
     let mut targets: Vec<TargetId> = Vec::new();
     for &pid in &args.pids {
-        targets.push(session.attach_pid(pid)?);
+        let target = session.attach_pid(pid)?;
+        if !targets.contains(&target) {
+            targets.push(target);
+        }
     }
+    let mut command = None;
     if !args.command.is_empty() {
-        targets.push(session.spawn(&args.command)?);
+        let target = session.spawn(&args.command)?;
+        targets.push(target);
+        command = Some(target);
     }
     let report = session.attach_all(&targets, overrides)?;
     for warning in &report.warnings {
@@ -94,6 +100,11 @@ fn trace(
             snapshot = Instant::now();
         }
     }
+    // After a signal it is on its way out, as it got the signal too when that came from the terminal.
+    let left = command.filter(|&c| session.is_alive(c) && !stop.load(Ordering::Relaxed));
+    if let Some(pid) = left.and_then(|c| session.pid(c)) {
+        eprintln!("process {pid} goes on, untraced");
+    }
     Ok(())
 }
 
@@ -111,7 +122,7 @@ fn summary(args: &RunArgs, session: &Session, live: &Live) -> Result<(), Error> 
     let mut out = anstream::stdout().lock();
     // A closed pipe ends the output, which is no error.
     if args.json {
-        for map in maps::json(session)? {
+        for map in maps::json(session, live.snapshots())? {
             let _ = writeln!(out, "{map}");
         }
         let _ = writeln!(out, "{}", live.summary_json(session)?);

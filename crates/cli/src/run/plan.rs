@@ -8,9 +8,13 @@ use stylet::{Error, Object};
 
 /// Ends the process with a usage error when the arguments make no sense together.
 pub fn check(args: &RunArgs) {
+    const KIND: ErrorKind = ErrorKind::MissingRequiredArgument;
     if args.pids.is_empty() && args.command.is_empty() {
         let message = "nothing to trace: give -p PID, or a command after --";
-        Cli::command().error(ErrorKind::MissingRequiredArgument, message).exit();
+        let mut command = Cli::command();
+        command.build();
+        let usage = command.find_subcommand_mut("run").map(|c| c.error(KIND, message));
+        usage.unwrap_or_else(|| Cli::command().error(KIND, message)).exit();
     }
 }
 
@@ -58,7 +62,7 @@ pub fn attached_line(report: &AttachReport, session: &Session) -> String {
             pids.push(pid);
         }
     }
-    let count = report.attached.len();
+    let count: usize = report.attached.iter().map(|a| a.sites).sum();
     let probes = if count == 1 { "probe" } else { "probes" };
     let processes = if pids.len() == 1 { "process" } else { "processes" };
     format!("attached {count} {probes} to {processes} {}", pids.join(", "))

@@ -6,7 +6,7 @@ use super::{LoadedProg, Session, place};
 use crate::Error;
 use stylet_inject::symbols::{Place, Symbolic};
 use stylet_inject::{Kind, ProbeSpec, ProgRef, Resolved, WindowId};
-use stylet_object::{AttachTarget, ProgSpec, SecSpec};
+use stylet_object::{AttachTarget, ProgSpec, SecSpec, SlotValue};
 use stylet_uapi::HelperId;
 
 /// Where a program is to be attached, instead of where its section says.
@@ -122,6 +122,9 @@ impl Session {
         let mut wishes = Vec::new();
         for (object, loaded) in self.objects.iter().enumerate() {
             for (prog, (code, spec)) in loaded.progs().enumerate() {
+                if only_tail_called(loaded, code, spec, overrides) {
+                    continue;
+                }
                 let window = state.window;
                 match sites(target, loaded, (code, spec), window, overrides) {
                     Ok(specs) => wishes.extend(specs.into_iter().map(|probe| Wish {
@@ -238,14 +241,16 @@ fn sites(
     }
 }
 
-/// The function or file offset that a section names; functions' names never begin with a digit.
+/// The function or file offset that a section names: `0x1234`, or `+0x1234` as after a function; functions' names never
+/// begin with a digit.
 fn symbolic(path: &str, func: &str, offset: u64) -> Symbolic {
     let number = match func.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None if func.is_empty() => Some(0),
         None => func.parse().ok(),
     };
     let place = match number {
-        Some(start) => Place::FileOffset(start + offset),
+        Some(start) => Place::FileOffset(start.saturating_add(offset)),
         None => Place::Function { name: func.to_owned(), offset },
     };
     Symbolic { path: path.to_owned(), place }
@@ -270,8 +275,14 @@ fn wanted(loaded: &Loaded, spec: &ProgSpec, overrides: &[Override]) -> Result<At
     let by_kind = overrides.iter().find(|o| o.prog.is_none() && open);
     if let Some(chosen) = named.or(by_kind) {
         let kind = spec.section.split('/').next().unwrap_or_default();
-        let section = format!("{kind}/{}", chosen.to);
-        return Ok(SecSpec::parse(&section).map(|s| s.target).unwrap_or_default());
+        // A bare offset is one in the file, which return probes take as well.
+        let section = format!("{kind}/{}", chosen.to.replacen(":+", ":", 1));
+        return match SecSpec::parse(&section).map(|s| s.target) {
+            Some(AttachTarget::Invalid { reason }) => {
+                Err(Error::AttachSyntax { text: chosen.to.clone(), reason })
+            }
+            target => Ok(target.unwrap_or_default()),
+        };
     }
     if open {
         return Err(Error::NoTarget {
@@ -284,6 +295,19 @@ fn wanted(loaded: &Loaded, spec: &ProgSpec, overrides: &[Override]) -> Result<At
         return Err(Error::AttachSyntax { text: spec.section.clone(), reason });
     }
     Ok(spec.sec.target.clone())
+}
+
+/// Whether a program is there for tail calls: it names no function, and a program array of the object holds it.
+fn only_tail_called(
+    loaded: &Loaded,
+    prog: &LoadedProg,
+    spec: &ProgSpec,
+    overrides: &[Override],
+) -> bool {
+    let called = SlotValue::Prog(prog.spec as u32);
+    spec.sec.target == AttachTarget::None
+        && !overrides.iter().any(|o| o.prog.as_ref() == Some(&spec.name))
+        && loaded.object.spec.maps.iter().any(|m| m.values.iter().any(|(_, v)| *v == called))
 }
 
 fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {

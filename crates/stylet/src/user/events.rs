@@ -1,6 +1,7 @@
 //! Live events: ring buffers, perf event arrays, `bpf_trace_printk`.
 
 use super::Session;
+use super::load::Loaded;
 use crate::Error;
 use stylet_runtime::host::{MapId, RingReader};
 use stylet_uapi::MapType;
@@ -26,8 +27,27 @@ pub struct Event {
     pub source: EventSource,
     /// CPU slot of a perf event, 0 otherwise.
     pub cpu: u32,
-    /// What the program sent; text for [`EventSource::Printk`].
+    /// What the program sent; for [`EventSource::Printk`] what [`Session::printk`] reads.
     pub data: Vec<u8>,
+}
+
+/// A line of `bpf_trace_printk`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Printk {
+    /// `CLOCK_MONOTONIC`, nanoseconds.
+    pub time_ns: u64,
+    /// Process.
+    pub pid: u32,
+    /// Thread.
+    pub tid: u32,
+    /// CPU slot.
+    pub cpu: u32,
+    /// The program that printed it.
+    pub prog: String,
+    /// Name of the thread.
+    pub comm: String,
+    /// The text.
+    pub text: String,
 }
 
 /// Events lost by one source.
@@ -39,8 +59,7 @@ pub struct Lost {
     pub records: u64,
 }
 
-/// How often a program ran (`run_cnt`, `recursion_misses` of `struct bpf_prog_info`). Programs that need no CPU slot are
-/// not counted.
+/// How often a program ran (`run_cnt`, `recursion_misses` of `struct bpf_prog_info`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgStats {
     /// Its name.
@@ -72,6 +91,30 @@ impl Session {
             }
         }
         Ok(total)
+    }
+
+    /// Reads the data of an event of [`EventSource::Printk`]: `None` when a traced process has corrupted it.
+    pub fn printk(&self, data: &[u8]) -> Option<Printk> {
+        use std::mem::offset_of;
+        use stylet_runtime::helpers::text::PrintkHdr;
+        let (head, text) = data.split_at_checked(size_of::<PrintkHdr>())?;
+        let word = |at: usize| Some(u32::from_le_bytes(head.get(at..at + 4)?.try_into().ok()?));
+        let comm = offset_of!(PrintkHdr, comm);
+        let id = word(offset_of!(PrintkHdr, prog))?;
+        let mut progs = self.objects.iter().flat_map(Loaded::progs);
+        let string = |bytes: &[u8]| {
+            let end = bytes.iter().position(|&b| b == 0).unwrap_or(bytes.len());
+            String::from_utf8_lossy(&bytes[..end]).into_owned()
+        };
+        Some(Printk {
+            time_ns: u64::from_le_bytes(head.get(..8)?.try_into().ok()?),
+            pid: word(offset_of!(PrintkHdr, tgid))?,
+            tid: word(offset_of!(PrintkHdr, pid))?,
+            cpu: word(offset_of!(PrintkHdr, cpu))?,
+            prog: progs.find(|(p, _)| p.id == id).map(|(_, s)| s.name.clone()).unwrap_or_default(),
+            comm: string(head.get(comm..comm + 16)?),
+            text: string(text),
+        })
     }
 
     /// Sources that have lost records, with how many.

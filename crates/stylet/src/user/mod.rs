@@ -12,7 +12,7 @@ mod target;
 pub mod vmlinux;
 
 pub use attach::{AttachReport, Attached, Override};
-pub use events::{Event, EventSource, Lost, ProgStats};
+pub use events::{Event, EventSource, Lost, Printk, ProgStats};
 pub use load::{LoadOptions, Loaded, LoadedProg};
 pub use map::{Entry, MapView};
 pub use target::{Ended, TargetId};

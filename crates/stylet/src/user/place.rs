@@ -80,7 +80,10 @@ impl Session {
         if !code.fixups.is_empty() {
             return Err(Error::Unsupported {
                 object: object.path.clone(),
-                what: format!("program '{}': loads through pointers that may be invalid", prog.name),
+                what: format!(
+                    "program '{}': loads through pointers that may be invalid",
+                    prog.name
+                ),
                 advice: "",
             });
         }

@@ -4,7 +4,8 @@ use super::Session;
 use crate::Error;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
-    Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, test_kill_process, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
+    test_kill_process, waitid,
 };
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,6 +44,8 @@ pub(super) struct TargetState {
     pub pidfd: OwnedFd,
     /// Started by this session, which must collect it.
     child: bool,
+    /// Runs: always, but for a command until [`Session::resume`].
+    running: bool,
     /// Its process ids mean here what they mean there.
     own_pidns: bool,
     pub ended: bool,
@@ -54,7 +57,15 @@ impl Session {
     /// # Errors
     /// [`Error::Inject`].
     pub fn attach_pid(&mut self, pid: i32) -> Result<TargetId, Error> {
+        if u32::try_from(pid) == Ok(std::process::id()) {
+            return Err(Error::Itself { pid });
+        }
         let target = Target::attach(pid).map_err(at(""))?;
+        self.check_filters(pid)?;
+        // Named twice, or by the ids of two threads.
+        if let Some(known) = self.targets.iter().position(|t| t.pid == target.pid()) {
+            return Ok(TargetId(known));
+        }
         self.add_target(target, false)
     }
 
@@ -66,9 +77,23 @@ impl Session {
         let [program, args @ ..] = command else {
             return Err(Error::Bug { what: "an empty command".into() });
         };
-        let name = format!("{}: ", program.to_string_lossy());
-        let target = Target::spawn(Command::new(program).args(args)).map_err(at(&name))?;
-        self.add_target(target, true)
+        let target = Target::spawn(Command::new(program).args(args)).map_err(at(""))?;
+        let pid = Pid::from_raw(target.pid());
+        // Nothing of a command that can not be traced may run.
+        self.add_target(target, true).inspect_err(|_| {
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        })
+    }
+
+    /// Helpers make system calls in the traced process, which its own seccomp filters may answer by killing it.
+    fn check_filters(&self, pid: i32) -> Result<(), Error> {
+        let calls = self.objects.iter().flat_map(|o| &o.progs).any(|p| p.code.has_calls);
+        let status = stylet_inject::proc::Status::of(pid).map_err(at(""))?;
+        if calls && status.has_foreign_filters() {
+            let advice = "; only programs that call no helpers can run in it";
+            return Err(at("")(stylet_inject::Error::Seccomp { pid, mode: "filter", advice }));
+        }
+        Ok(())
     }
 
     fn add_target(&mut self, mut target: Target, child: bool) -> Result<TargetId, Error> {
@@ -91,6 +116,7 @@ impl Session {
             window,
             pidfd,
             child,
+            running: !child,
             own_pidns,
             ended: false,
         });
@@ -99,7 +125,9 @@ impl Session {
 
     /// Lets a started command run.
     pub fn resume(&mut self, target: TargetId) {
-        if let Some(target) = self.targets.get_mut(target.0).and_then(|t| t.target.as_mut()) {
+        let Some(state) = self.targets.get_mut(target.0) else { return };
+        state.running = true;
+        if let Some(target) = state.target.as_mut() {
             target.resume();
         }
     }
@@ -107,6 +135,11 @@ impl Session {
     /// Process id of a target.
     pub fn pid(&self, target: TargetId) -> Option<i32> {
         Some(self.targets.get(target.0)?.pid)
+    }
+
+    /// Whether a target has not been seen to end.
+    pub fn is_alive(&self, target: TargetId) -> bool {
+        self.targets.get(target.0).is_some_and(|t| !t.ended)
     }
 
     /// Number of targets that have not ended.
@@ -182,7 +215,8 @@ impl Session {
         ended
     }
 
-    /// Takes every probe out of every target that is alive, and out of children that inherited probes.
+    /// Takes every probe out of every target that is alive, and out of children that inherited probes. A command that was
+    /// never let run is ended.
     ///
     /// # Errors
     /// [`Error::Inject`] for the first process that could not be restored; the others are.
@@ -191,6 +225,10 @@ impl Session {
         let mut first_error = None;
         for state in &mut self.targets {
             let Some(target) = state.target.take() else { continue };
+            if !state.running {
+                let _ = pidfd_send_signal(&state.pidfd, Signal::KILL);
+                continue;
+            }
             match target.detach() {
                 Ok(report) => reports.push(report),
                 Err(error) => {

@@ -1,0 +1,146 @@
+//! Where programs go: functions, offsets, patterns, static and stripped programs; and what they may do.
+
+use crate::command::{Run, object, run};
+use crate::target::{Footprint, Target};
+use crate::{live, tools};
+use libtest_mimic::Trial;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        live("entry_and_return", entry_and_return),
+        live("stripped_program_by_offset", stripped),
+        live("static_program", statics),
+        live("functions_of_a_pattern", pattern),
+        live("tail_calls_loops_and_callbacks", flow),
+        live("writing_must_be_allowed", not_allowed),
+        live("results_are_replaced", override_return),
+        live("signals_are_sent", || {
+            let output =
+                run(&format!("run {} --prog signals --allow-write -- sh -c :", object("effects")));
+            output.expect(0, "was ended by signal 15");
+        }),
+        live("memory_is_written", writes),
+    ]
+}
+
+fn entry_and_return() {
+    let mut target = Target::start();
+    let option = target.option();
+    let anywhere = object("anywhere");
+    let words = ["run", &anywhere, &option[0], &option[1], "-a", "libc.so.6:getppid"];
+    let tracer = Run::start(words).attached();
+    target.ask("call 3");
+    let parent = format!("last_result: {}\n", std::process::id());
+    tracer.interrupt().shows(&["entries: 3\n", "returns: 3\n", &parent]);
+    target.assert_answers();
+    target.quit();
+}
+
+/// A program without symbols: a function goes by its offset in the file, as a number or after a plus.
+fn stripped() {
+    const SOURCE: &str = "#include <stdio.h>\nextern char __executable_start;\n\
+        __attribute__((noinline)) int probed(int a) { return printf(\"%d\\n\", a); }\n\
+        int main(int argc, char **argv) { int (*volatile f)(int) = probed;\n\
+        if (argc > 1) f(7); else printf(\"%ld\\n\", (char *)probed - &__executable_start); return 0; }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(program) = tools::compile(folder.path(), SOURCE, &["-s"]) else {
+        return println!("skipped: no compiler");
+    };
+    let output = std::process::Command::new(&program).output().expect("it runs");
+    let offset: u64 = String::from_utf8_lossy(&output.stdout).trim().parse().expect("an offset");
+    let program = program.display().to_string();
+    for place in [format!("{offset:#x}"), format!("+{offset:#x}"), format!("{offset}")] {
+        let at = format!("{program}:{place}");
+        let words = ["run", &object("anywhere"), "-a", &at, "--", &program, "x"];
+        let output = Run::start(words).finish();
+        output.shows(&[
+            "7\n",
+            "entries: 1\n",
+            "returns: 1\n",
+            "last_argument: 7\n",
+            "last_result: 2\n",
+        ]);
+    }
+}
+
+fn statics() {
+    const SOURCE: &str = "__attribute__((noinline)) int probed(int a) { return a * 3 + 1; }\n\
+        int main(void) { int (*volatile f)(int) = probed; int s = 0;\n\
+        for (int i = 0; i < 10; i++) s += f(i); return s != 145; }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    for flags in [&["-static"][..], &["-static-pie"], &["-no-pie"], &["-pie"]] {
+        let Some(program) = tools::compile(folder.path(), SOURCE, flags) else {
+            println!("skipped {flags:?}: no compiler takes it");
+            continue;
+        };
+        let program = program.display().to_string();
+        let at = format!("{program}:probed");
+        let words = ["run", &object("anywhere"), "-a", &at, "--", &program];
+        let output = Run::start(words).finish();
+        output.shows(&[
+            "entries: 10\n",
+            "returns: 10\n",
+            "last_argument: 9\n",
+            "last_result: 28\n",
+        ]);
+        assert!(!output.stderr.contains("status"), "{}", output.stderr);
+    }
+}
+
+fn pattern() {
+    let output = run(&format!("run {} -- sh -c :", object("multi")));
+    // dash asks for its own and its parent's id.
+    output.shows(&["hits: 2\n"]);
+    let words: Vec<&str> = output.stderr.split_whitespace().collect();
+    assert!(words[1].parse::<u32>().is_ok_and(|n| n >= 3), "{}", output.stderr);
+}
+
+fn flow() {
+    run(&format!("run {} -- sh -c :", object("flow"))).shows(&[
+        "looped: 45\n",
+        "elements: 5\n",
+        "tail_called: 1\n",
+        "not_reached: 0\n",
+    ]);
+}
+
+fn not_allowed() {
+    for (prog, what) in [
+        ("replaces", "replaces a function's result (bpf_override_return)"),
+        ("signals", "sends signals (bpf_send_signal)"),
+        ("writes", "writes user memory (bpf_probe_write_user)"),
+    ] {
+        let output = run(&format!("run {} --prog {prog} -- sh -c :", object("effects")));
+        output.error(2, what);
+        output.error(2, "allow it with --allow-write");
+    }
+}
+
+fn override_return() {
+    let mut target = Target::start();
+    let before = Footprint::of(target.pid());
+    let option = target.option();
+    let words = ["run", &object("effects"), "--prog", "replaces", "--allow-write"];
+    let words = words.into_iter().chain(option.iter().map(String::as_str));
+    let tracer = Run::start(words).attached();
+    assert_eq!(target.ask("call 1"), "4242");
+    tracer.interrupt().expect(0, "");
+    target.assert_answers();
+    before.assert_now(target.pid());
+    target.quit();
+}
+
+fn writes() {
+    let mut target = Target::start();
+    let option = target.option();
+    assert_eq!(target.ask("env STYLET_TARGET"), "found");
+    assert_eq!(target.ask("env STYLET_LIVE"), "missing");
+    let words = ["run", &object("effects"), "--prog", "writes", "--allow-write"];
+    let words = words.into_iter().chain(option.iter().map(String::as_str));
+    let tracer = Run::start(words).attached();
+    // The program makes STYLET_MARK of it.
+    assert_eq!(target.ask("env STYLET_LIVE"), "found");
+    tracer.interrupt().expect(0, "");
+    assert_eq!(target.ask("env STYLET_LIVE"), "missing");
+    target.quit();
+}

@@ -1,0 +1,52 @@
+//! The command `stylet`, from end to end. The test binary runs itself as the traced program (`STYLET_TARGET`).
+#![forbid(unsafe_code)]
+
+mod attach;
+mod bad_input;
+mod bad_target;
+mod command;
+mod events;
+mod inspect;
+mod lifecycle;
+mod maps;
+mod target;
+mod tools;
+
+use libtest_mimic::{Arguments, Trial};
+
+fn main() {
+    if std::env::var_os(target::MARK).is_some() {
+        target::obey();
+        return;
+    }
+    let args = Arguments::from_args();
+    let trials = [
+        attach::trials(),
+        bad_input::trials(),
+        bad_target::trials(),
+        events::trials(),
+        inspect::trials(),
+        lifecycle::trials(),
+        maps::trials(),
+    ];
+    libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit();
+}
+
+/// A named test.
+fn trial(name: &str, run: fn()) -> Trial {
+    Trial::test(name, move || {
+        run();
+        Ok(())
+    })
+}
+
+/// A named test that traces a process; skipped where ptrace is not permitted.
+fn live(name: &'static str, run: fn()) -> Trial {
+    Trial::test(name, move || {
+        match command::no_tracing() {
+            Some(reason) => println!("skipped {name}: {reason}"),
+            None => run(),
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// The result of a lookup is used without a check: the verifier rejects it.
+//
+// build: clang -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_x86
+#include <linux/bpf.h>
+#include <linux/ptrace.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+char LICENSE[] SEC("license") = "Dual MIT/GPL";
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16);
+	__type(key, __u32);
+	__type(value, __u64);
+} counts SEC(".maps");
+
+SEC("uprobe/libc.so.6:getppid")
+int careless(struct pt_regs *ctx)
+{
+	__u32 key = 1;
+	__u64 *value = bpf_map_lookup_elem(&counts, &key);
+
+	*value += 1;
+	return 0;
+}
