@@ -17,12 +17,20 @@ const CODES: [u8; 20] = [
 ];
 
 fn slot(seed: &mut u64) -> Insn {
-    let code = if next(seed) % 8 == 0 { next(seed) as u8 } else { CODES[next(seed) as usize % 20] };
-    let reg = |seed: &mut u64| {
-        if next(seed) % 16 == 0 { next(seed) as u8 & 15 } else { next(seed) as u8 % 11 }
+    let code = if next(seed).is_multiple_of(8) {
+        next(seed) as u8
+    } else {
+        CODES[next(seed) as usize % 20]
     };
-    let off = if next(seed) % 4 == 0 { next(seed) as i16 } else { next(seed) as i16 % 6 * 8 / 3 };
-    let imm = if next(seed) % 4 == 0 { next(seed) as i32 } else { next(seed) as i32 % 24 };
+    let reg = |seed: &mut u64| {
+        if next(seed).is_multiple_of(16) { next(seed) as u8 & 15 } else { next(seed) as u8 % 11 }
+    };
+    let off = if next(seed).is_multiple_of(4) {
+        next(seed) as i16
+    } else {
+        next(seed) as i16 % 6 * 8 / 3
+    };
+    let imm = if next(seed).is_multiple_of(4) { next(seed) as i32 } else { next(seed) as i32 % 24 };
     Insn { code, dst: reg(seed), src: reg(seed), off, imm }
 }
 
