@@ -20,10 +20,13 @@ pub fn run() -> Result<(), String> {
         let mut peaks = Vec::new();
         for _ in 0..RUNS {
             let mut command = Command::new(&exe);
-            let output =
-                command.args(["bench", "startup-once", object]).output().map_err(|e| e.to_string())?;
+            let output = command
+                .args(["bench", "startup-once", object])
+                .output()
+                .map_err(|e| e.to_string())?;
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
-            let numbers: Vec<f64> = text.split_whitespace().filter_map(|w| w.parse().ok()).collect();
+            let numbers: Vec<f64> =
+                text.split_whitespace().filter_map(|w| w.parse().ok()).collect();
             let [ms, mb] = numbers[..] else {
                 return Err(format!("{text}{}", String::from_utf8_lossy(&output.stderr)));
             };
