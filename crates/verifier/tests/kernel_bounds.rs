@@ -81,7 +81,7 @@ fn step(rng: &mut Rng) -> Step {
             Step::Swap { insn: Insn::new(code, dst, 0, 0, size as i32 * 8), size }
         }
         0 => {
-            let size = rng.pick(&if wide { [1u32, 2, 4] } else { [1, 2, 4] });
+            let size = rng.pick(&[1u32, 2, 4]);
             // A 32-bit move of four bytes is a plain zero extension.
             let off = if !wide && size == 4 { 0 } else { size as i16 * 8 };
             let class = if wide { o::ALU64 } else { o::ALU };
@@ -288,15 +288,10 @@ fn observed(log: &str) -> Vec<(usize, BTreeMap<u8, String>)> {
                 all.push((to, registers(&format!(" {state}"))));
             }
         } else if let Some((idx, rest)) = line.split_once(": (") {
-            let (Ok(idx), Some((text, state))) = (idx.parse::<usize>(), rest.split_once(';'))
-            else {
+            let (Ok(idx), Some((_, state))) = (idx.parse::<usize>(), rest.split_once(';')) else {
                 continue;
             };
-            if !text.contains("goto") {
-                all.push((idx + 1, registers(state)));
-            } else {
-                all.push((idx + 1, registers(state)));
-            }
+            all.push((idx + 1, registers(state)));
         }
     }
     all
