@@ -81,6 +81,9 @@ fn current_cpu(flags: u32) -> u32 {
     }
 }
 
+/// Bits of a slot's owner that tell threads of a process apart.
+const THREAD_BITS: u32 = 48;
+
 /// What tells this thread from others of its process.
 #[inline]
 fn thread_identity(flags: u32) -> u64 {
@@ -88,7 +91,7 @@ fn thread_identity(flags: u32) -> u64 {
         return sys::gettid() as u64;
     }
     // SAFETY: the kernel reported FSGSBASE to the tracer.
-    unsafe { fs_base() & ((1 << 48) - 1) }
+    unsafe { fs_base() & ((1 << THREAD_BITS) - 1) }
 }
 
 /// The process's index, registering it on first use; 0 if the table is full.
@@ -104,13 +107,13 @@ unsafe fn process_index(arena: *mut u8, ctl: &Control) -> u32 {
 }
 
 /// Whether the run of this thread that holds slot `i` will never go on: a signal handler that interrupted it left by
-/// longjmp. Then its frame is gone: it was on the signal stack, which is not in use, or below the frame of `rc`.
+/// longjmp. Then its frame is gone: it was on the signal stack, which is not in use, or below `frame`.
 #[cold]
-unsafe fn is_abandoned(rc: &RunCtx, i: u32) -> bool {
+unsafe fn is_abandoned(arena: *mut u8, i: u32, frame: u64) -> bool {
     // SAFETY: below MAX_SLOTS, as it could be tried.
-    let run = unsafe { control::slot(rc.arena, i) }.run.load(Relaxed);
+    let run = unsafe { control::slot(arena, i) }.run.load(Relaxed);
     let (stack, size, in_use) = sys::sigaltstack();
-    !in_use && (run.wrapping_sub(stack) < size || run <= core::ptr::from_ref(rc) as u64)
+    !in_use && (run.wrapping_sub(stack) < size || run <= frame)
 }
 
 /// Finds a free entry for this process. Threads may race: the loser gives its entry back.
@@ -151,7 +154,17 @@ unsafe fn register(arena: *mut u8, ctl: &Control) -> u32 {
 #[inline]
 pub unsafe fn slot_enter(rc: *mut RunCtx) -> i32 {
     // SAFETY: `rc` is valid, and its arena as promised.
-    unsafe { enter(rc, Machine::of((*rc).arena)) }
+    unsafe {
+        let arena = (*rc).arena;
+        let slot = acquire(arena, Machine::of(arena), rc as u64);
+        (*rc).slot = slot;
+        if slot == NO_SLOT {
+            count_miss(&*rc);
+        } else {
+            count_run(&*rc, slot);
+        }
+        slot as i32
+    }
 }
 
 /// What is known of the machine: in traced processes from the control block, in the tracer from itself.
@@ -173,41 +186,60 @@ impl Machine {
     }
 }
 
+/// Takes a slot: the one this thread used last if it is free. [`NO_SLOT`] if there is none. `frame` is an address in the
+/// stack frame of the holder.
+///
+/// One locked instruction; a slot is given back with a plain store.
 #[inline]
-unsafe fn enter(rc: *mut RunCtx, machine: Machine) -> i32 {
-    // SAFETY: `rc` is valid, and its arena as promised.
-    let (rc, ctl) = unsafe { (&mut *rc, control::control((*rc).arena)) };
-    let Machine { flags, nslots } = machine;
+unsafe fn acquire(arena: *mut u8, machine: Machine, frame: u64) -> u32 {
     // SAFETY: promised by the caller.
-    let index = unsafe { process_index(rc.arena, ctl) };
-    let thread = thread_identity(flags);
-    let me = (index as u64) << 48 | thread;
-    if index != 0 {
-        // SAFETY: promised by the caller.
-        let taken = unsafe {
-            let hint = hint(rc.arena, thread);
-            let start = (hint.load(Relaxed) as u32).wrapping_sub(1);
-            match take(rc.arena, start, nslots, me) {
-                Take::Other => take_near(rc.arena, machine, me, hint),
-                Take::Recursion if is_abandoned(rc, start) => Take::Taken(start),
-                done => done,
-            }
-        };
-        if let Take::Taken(i) = taken {
-            rc.slot = i;
-            // SAFETY: slot `i` is held and has an area.
-            unsafe {
-                let run = core::ptr::from_ref(rc) as u64;
-                control::slot(rc.arena, i).run.store(run, Relaxed);
-                count_run(rc, i);
-            }
-            return i as i32;
+    let index = unsafe { control::proc_page(arena) }.index.load(Relaxed);
+    if machine.flags & FSGSBASE != 0 && index.wrapping_sub(1) < MAX_PROCS - 1 {
+        let thread = thread_identity(FSGSBASE);
+        // SAFETY: as above; a hint is 0 or names a slot in use.
+        let slot = unsafe { (hint(arena, thread).load(Relaxed) as u32).wrapping_sub(1) };
+        // SAFETY: as above.
+        if let Take::Taken(i) = unsafe { take(arena, slot, MAX_SLOTS, owner(index, thread), frame) }
+        {
+            return i;
         }
     }
-    rc.slot = NO_SLOT;
     // SAFETY: as above.
-    unsafe { count_miss(rc, ctl, nslots) };
-    -1
+    unsafe { acquire_slow(arena, machine, frame) }
+}
+
+/// As [`acquire`], whatever is in the way of the short path.
+#[cold]
+#[inline(never)]
+unsafe fn acquire_slow(arena: *mut u8, machine: Machine, frame: u64) -> u32 {
+    let Machine { flags, nslots } = machine;
+    // SAFETY: promised by the caller.
+    let index = unsafe { process_index(arena, control::control(arena)) };
+    if index == 0 {
+        return NO_SLOT;
+    }
+    let thread = thread_identity(flags);
+    let me = owner(index, thread);
+    // SAFETY: promised by the caller.
+    unsafe {
+        let hint = hint(arena, thread);
+        let last = (hint.load(Relaxed) as u32).wrapping_sub(1);
+        match take(arena, last, nslots, me, frame) {
+            Take::Taken(i) => i,
+            Take::Other => take_near(arena, machine, me, hint, frame),
+            Take::Recursion if is_abandoned(arena, last, frame) => {
+                control::slot(arena, last).run.store(frame, Relaxed);
+                last
+            }
+            Take::Recursion => NO_SLOT,
+        }
+    }
+}
+
+/// What is written into a slot by the thread that takes it.
+#[inline]
+fn owner(index: u32, thread: u64) -> u64 {
+    (index as u64) << THREAD_BITS | thread
 }
 
 /// Outcome of an attempt to take a slot.
@@ -229,37 +261,45 @@ unsafe fn hint<'a>(arena: *mut u8, thread: u64) -> &'a AtomicU16 {
 }
 
 #[inline]
-unsafe fn take(arena: *mut u8, i: u32, nslots: u32, me: u64) -> Take {
+unsafe fn take(arena: *mut u8, i: u32, nslots: u32, me: u64, frame: u64) -> Take {
     if i >= nslots {
         return Take::Other;
     }
     // SAFETY: below MAX_SLOTS.
-    match unsafe { control::slot(arena, i) }.owner.compare_exchange(0, me, Acquire, Relaxed) {
-        Ok(_) => Take::Taken(i),
+    let slot = unsafe { control::slot(arena, i) };
+    match slot.owner.compare_exchange(0, me, Acquire, Relaxed) {
+        Ok(_) => {
+            slot.run.store(frame, Relaxed);
+            Take::Taken(i)
+        }
         Err(owner) if owner == me => Take::Recursion,
         Err(_) => Take::Other,
     }
 }
 
-/// Takes a free slot starting from the current CPU's and notes it for the thread's next run.
-#[cold]
-#[inline(never)]
-unsafe fn take_near(arena: *mut u8, machine: Machine, me: u64, hint: &AtomicU16) -> Take {
+/// Takes a free slot starting from the current CPU's and notes it for the thread's next run; or [`NO_SLOT`].
+unsafe fn take_near(
+    arena: *mut u8,
+    machine: Machine,
+    me: u64,
+    hint: &AtomicU16,
+    frame: u64,
+) -> u32 {
     let Machine { flags, nslots } = machine;
     let cpu = current_cpu(flags);
     let mut i = if cpu < nslots { cpu } else { cpu.checked_rem(nslots).unwrap_or(0) };
     for _ in 0..nslots {
         // SAFETY: promised by the caller.
-        match unsafe { take(arena, i, nslots, me) } {
+        match unsafe { take(arena, i, nslots, me, frame) } {
             Take::Other => i = if i + 1 < nslots { i + 1 } else { 0 },
             Take::Taken(i) => {
                 hint.store(i as u16 + 1, Relaxed);
-                return Take::Taken(i);
+                return i;
             }
-            Take::Recursion => return Take::Recursion,
+            Take::Recursion => return NO_SLOT,
         }
     }
-    Take::Other
+    NO_SLOT
 }
 
 /// Counts a run; the slot is held, so a plain addition does.
@@ -276,16 +316,21 @@ unsafe fn count_run(rc: &RunCtx, slot: u32) {
 
 /// Counts a miss in the area shared by runs without a slot.
 #[cold]
-unsafe fn count_miss(rc: &RunCtx, ctl: &Control, nslots: u32) {
-    if rc.prog < MAX_PROGS {
-        // SAFETY: the area after the last slot's exists.
-        let stats = unsafe {
-            &*rc.arena.add(control::prog_stats_off(nslots, rc.prog) as usize).cast::<ProgStats>()
-        };
-        stats.misses.fetch_add(1, Relaxed);
-    } else {
-        ctl.lost_runs.fetch_add(1, Relaxed);
+unsafe fn count_miss(rc: &RunCtx) {
+    // SAFETY: promised by the callers; the area after the last slot's exists.
+    unsafe {
+        if rc.prog >= MAX_PROGS {
+            return count_lost(control::control(rc.arena));
+        }
+        let off = control::prog_stats_off(Machine::of(rc.arena).nslots, rc.prog);
+        (*rc.arena.add(off as usize).cast::<ProgStats>()).misses.fetch_add(1, Relaxed);
     }
+}
+
+/// Counts a miss of no program.
+#[cold]
+fn count_lost(ctl: &Control) {
+    ctl.lost_runs.fetch_add(1, Relaxed);
 }
 
 /// Gives back the slot of `rc`, if it holds one.
@@ -297,18 +342,24 @@ pub unsafe fn slot_leave(rc: *mut RunCtx) {
     // SAFETY: `rc` is valid.
     let rc = unsafe { &mut *rc };
     if rc.slot < MAX_SLOTS {
-        // SAFETY: below MAX_SLOTS.
-        let slot = unsafe { control::slot(rc.arena, rc.slot) };
-        let signal = slot.signal.load(Relaxed);
-        if signal != 0 {
-            slot.signal.store(0, Relaxed);
-        }
-        slot.owner.store(0, Release);
-        rc.slot = NO_SLOT;
-        if signal != 0 {
-            send(signal);
-        }
+        // SAFETY: this thread holds it.
+        unsafe { release(rc.arena, core::mem::replace(&mut rc.slot, NO_SLOT)) };
     }
+}
+
+/// Gives back slot `i`, and sends the signal that was asked for meanwhile.
+#[inline]
+unsafe fn release(arena: *mut u8, i: u32) {
+    // SAFETY: below MAX_SLOTS.
+    let slot = unsafe { control::slot(arena, i) };
+    let signal = slot.signal.load(Relaxed);
+    if signal == 0 {
+        slot.owner.store(0, Release);
+        return;
+    }
+    slot.signal.store(0, Relaxed);
+    slot.owner.store(0, Release);
+    send(signal);
 }
 
 /// Sends the signal that the program asked for, now that a handler can do what it likes.
@@ -333,15 +384,16 @@ pub unsafe fn with_slot<T>(rc: *mut RunCtx, f: impl FnOnce(&Cx) -> T) -> Option<
         // SAFETY: the run holds `slot`.
         return Some(f(&unsafe { Cx::new(arena, slot) }));
     }
+    let frame = 0u8;
     // SAFETY: as promised. It is no run and counted as none.
     unsafe {
-        let mut own = RunCtx { prog: u32::MAX, ..*rc };
-        let slot = enter(&mut own, Machine::of(arena));
-        if slot < 0 {
+        let slot = acquire(arena, Machine::of(arena), &raw const frame as u64);
+        if slot == NO_SLOT {
+            count_lost(control::control(arena));
             return None;
         }
-        let result = f(&Cx::new(arena, slot as u32));
-        slot_leave(&mut own);
+        let result = f(&Cx::new(arena, slot));
+        release(arena, slot);
         Some(result)
     }
 }
@@ -353,17 +405,18 @@ pub unsafe fn with_slot<T>(rc: *mut RunCtx, f: impl FnOnce(&Cx) -> T) -> Option<
 /// As for [`slot_enter`]; `machine` tells the truth.
 #[cfg(feature = "std")]
 pub unsafe fn with_own_slot<T>(
-    mut rc: RunCtx,
+    arena: *mut u8,
     machine: Machine,
     f: impl FnOnce(&Cx) -> T,
 ) -> Option<T> {
+    let frame = 0u8;
     // SAFETY: as promised.
     unsafe {
-        let slot = enter(&mut rc, machine);
-        if slot < 0 {
+        let slot = acquire(arena, machine, &raw const frame as u64);
+        if slot == NO_SLOT {
             return None;
         }
-        let cx = Cx::new(rc.arena, slot as u32);
+        let cx = Cx::new(arena, slot);
         let result = f(&cx);
         cx.slot_ref().owner.store(0, Release);
         Some(result)

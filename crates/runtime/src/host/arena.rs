@@ -263,7 +263,7 @@ impl Arena {
     pub(super) fn with_cx<T>(&self, f: impl FnOnce(&Cx) -> T) -> Result<T> {
         let machine = Machine { flags: self.flags, nslots: self.nslots };
         // SAFETY: the window and its private page are mapped; the tracer's own knowledge of the machine.
-        unsafe { with_own_slot(self.run_ctx(), machine, f) }.ok_or(Error::Map { errno: EBUSY })
+        unsafe { with_own_slot(self.base(), machine, f) }.ok_or(Error::Map { errno: EBUSY })
     }
 
     /// Runs and misses of program `prog`, summed over the slots.
