@@ -95,11 +95,10 @@ pub struct Slot {
     pub run: AtomicU64,
     /// State of `bpf_get_prandom_u32`; 0 until first used.
     pub prandom: AtomicU64,
-    /// Window offset of the map being changed (see `map::hash`), for repair.
-    pub pend_map: AtomicU32,
-    /// Element taken (+1), 0 for none.
-    pub pend_elem: AtomicU32,
-    /// Element replaced (+1), 0 for none.
+    /// Hash element in hand (see `map::hash`), for repair: window offset of its map, element + 1 in the upper half; 0 for
+    /// none.
+    pub pend: AtomicU64,
+    /// Element that it replaces (+1), 0 for none; means nothing while `pend` is 0.
     pub pend_old: AtomicU32,
     /// Signal to send when the slot is left: number, [`SIGNAL_THREAD`]; 0 for none.
     pub signal: AtomicU32,

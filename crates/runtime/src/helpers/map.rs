@@ -3,7 +3,7 @@
 use super::{err, status};
 use crate::abi::RunCtx;
 use crate::control::MAX_SLOTS;
-use crate::map::{Map, array, hash, ops};
+use crate::map::{Map, array, hash, ops, plain};
 use crate::slot::with_slot;
 use stylet_uapi::MapType;
 use stylet_uapi::errno::{EBUSY, EINVAL};
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn lookup_elem(
     unsafe {
         let map = map(r1);
         if map.map_type() == MapType::HASH {
-            return address(hash::lookup_plain(&map, key as *const u8));
+            return address(plain::lookup(&map, key as *const u8));
         }
         lookup_other(map.base(), key as *const u8, (*rc).slot)
     }
@@ -66,9 +66,27 @@ pub unsafe extern "C" fn update_elem(
 ) -> u64 {
     // SAFETY: verified arguments.
     unsafe {
-        let done = with_slot(rc, |cx| {
-            ops::update(&map(r1), key as *const u8, val as *const u8, flags, cx)
-        });
+        let (map, key, val) = (map(r1), key as *const u8, val as *const u8);
+        if map.map_type() != MapType::HASH {
+            return update_other(map.base(), key, val, flags, rc);
+        }
+        let done = with_slot(rc, |cx| plain::update(&map, key, val, flags, cx));
+        status(done.unwrap_or(Err(EBUSY)))
+    }
+}
+
+/// Updates of all types but the commonest.
+#[inline(never)]
+unsafe fn update_other(
+    map: *mut u8,
+    key: *const u8,
+    val: *const u8,
+    flags: u64,
+    rc: *mut RunCtx,
+) -> u64 {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let done = with_slot(rc, |cx| ops::update(&Map::from_ptr(map), key, val, flags, cx));
         status(done.unwrap_or(Err(EBUSY)))
     }
 }

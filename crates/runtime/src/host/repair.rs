@@ -1,6 +1,6 @@
 //! Repair after the death of a process in the middle of a run: locks, slots, hash elements, ring buffer records.
 //!
-//! The order of stores in `map::hash` makes every state decidable: an element named in a slot's `pend_elem` is linked in a
+//! The order of stores in `map::hash` makes every state decidable: an element named in a slot's `pend` is linked in a
 //! bucket the dead process has locked, or at the head of a free list it has locked, or is a spare, or belongs to nobody.
 
 use super::{Arena, HostMap};
@@ -73,9 +73,8 @@ impl Arena {
         for slot in slots {
             // SAFETY: below MAX_SLOTS.
             let slot = unsafe { control::slot(self.base(), slot) };
-            for word in [&slot.pend_elem, &slot.pend_old, &slot.signal] {
-                word.store(0, Relaxed);
-            }
+            slot.pend.store(0, Relaxed);
+            slot.signal.store(0, Relaxed);
             slot.owner.store(0, Release);
             done.slots += 1;
         }
@@ -94,9 +93,10 @@ impl Arena {
     fn pending(&self, slot: u32) -> Option<Pending> {
         // SAFETY: below MAX_SLOTS.
         let s = unsafe { control::slot(self.base(), slot) };
-        let elem = s.pend_elem.load(Acquire).checked_sub(1)?;
+        let pend = s.pend.load(Acquire);
+        let elem = ((pend >> 32) as u32).checked_sub(1)?;
         let old = s.pend_old.load(Acquire).checked_sub(1);
-        Some(Pending { slot, map: s.pend_map.load(Acquire) as u64, elem, old })
+        Some(Pending { slot, map: pend & u32::MAX as u64, elem, old })
     }
 }
 

@@ -110,6 +110,22 @@ pub(super) fn init(map: &Map) {
     }
 }
 
+/// Notes in the caller's slot that element `e` is in its hands, for repair: before it leaves where it was. `old` is the
+/// element that it will take the place of, plus one; 0 for none.
+#[inline]
+pub(super) fn hold(map: &Map, e: u32, old: u32, cx: &Cx) {
+    let slot = cx.slot_ref();
+    let off = (map.base() as usize).wrapping_sub(cx.arena as usize) as u32;
+    slot.pend_old.store(old, Release);
+    slot.pend.store((e as u64 + 1) << 32 | off as u64, Release);
+}
+
+/// Notes that the element noted by [`hold`] is where it belongs.
+#[inline]
+pub(super) fn let_go(cx: &Cx) {
+    cx.slot_ref().pend.store(0, Release);
+}
+
 /// Takes an element from the free list of `slot`, noting it in the caller's slot before it leaves the list.
 fn pop_from(map: &Map, slot: u32, cx: &Cx) -> Result<Option<u32>> {
     let head = map.free_head(slot);
@@ -121,7 +137,7 @@ fn pop_from(map: &Map, slot: u32, cx: &Cx) -> Result<Option<u32>> {
     if e >= map.geo.nelems {
         return Ok(None);
     }
-    cx.slot_ref().pend_elem.store(e + 1, Release);
+    hold(map, e, 0, cx);
     head.store(map.next(e).load(Relaxed), Release);
     Ok(Some(e))
 }
@@ -148,7 +164,7 @@ pub(super) fn push(map: &Map, e: u32, cx: &Cx) {
             let head = map.free_head(slot);
             map.next(e).store(head.load(Relaxed), Relaxed);
             head.store(e, Release);
-            cx.slot_ref().pend_elem.store(0, Release);
+            let_go(cx);
             return;
         }
     }

@@ -3,10 +3,10 @@
 //! - Lookups take no lock. A chain ends in the number of its bucket, so that a reader which was led astray by an element
 //!   moving to another bucket sees it and starts again (the kernel's `hlist_nulls`).
 //! - Changes hold the bucket's lock. Every chain is whole after every single store, and the slot says which elements are
-//!   in its hands (`Slot::pend_*`): a process may be killed between any two instructions, see `host::repair`.
+//!   in its hands (`Slot::pend`): a process may be killed between any two instructions, see `host::repair`.
 //! - Freed elements are reused at once; there is a free list for each slot, others' are raided when one's own is empty.
 
-use super::elements::{END, link_to, pop, push};
+use super::elements::{END, hold, let_go, link_to, pop, push};
 use super::hash_fn::{hash, hash_n, key_eq};
 use super::{BPF_EXIST, BPF_NOEXIST, Map, Result, copy_value, zero_value};
 use crate::lock::{self, Guard};
@@ -35,11 +35,11 @@ pub enum Values {
 pub struct Elem(pub u32);
 
 /// What a walk found: the element and the link that leads to it.
-type Found<'m> = Option<(&'m AtomicU32, u32)>;
+pub(super) type Found<'m> = Option<(&'m AtomicU32, u32)>;
 
 /// Walks bucket `b`'s chain for `key`. `Err` when the walk left the bucket. `N` as for `hash_n`.
 #[inline(always)]
-unsafe fn walk<'m, const N: u32>(
+pub(super) unsafe fn walk<'m, const N: u32>(
     map: &'m Map,
     b: u32,
     h: u32,
@@ -109,17 +109,6 @@ pub unsafe fn find(map: &Map, key: *const u8) -> Option<Elem> {
     .map(Elem)
 }
 
-/// Address of the value of `key` in a `BPF_MAP_TYPE_HASH`.
-///
-/// # Safety
-/// `key` has `key_size` bytes.
-#[inline]
-pub unsafe fn lookup_plain(map: &Map, key: *const u8) -> Option<*mut u8> {
-    // SAFETY: promised by the caller.
-    let Elem(e) = unsafe { find(map, key) }?;
-    Some(map.at(map.elem(e) + map.geo.value_in_elem as usize))
-}
-
 /// `bpf_map_lookup_elem` of a program: address of the value (of this slot). Marks elements of LRU maps as used.
 ///
 /// # Safety
@@ -162,12 +151,12 @@ unsafe fn set_values(map: &Map, e: u32, val: Values, fresh: bool, cx: &Cx) {
 }
 
 /// A change of a bucket that is locked.
-struct Change<'m> {
-    map: &'m Map<'m>,
-    bucket: u32,
-    hash: u32,
-    key: *const u8,
-    val: Values,
+pub(super) struct Change<'m> {
+    pub map: &'m Map<'m>,
+    pub bucket: u32,
+    pub hash: u32,
+    pub key: *const u8,
+    pub val: Values,
 }
 
 impl Change<'_> {
@@ -194,14 +183,11 @@ impl Change<'_> {
         if e >= self.map.geo.nelems {
             return Err(E2BIG);
         }
-        let slot = cx.slot_ref();
-        slot.pend_elem.store(e + 1, Release);
-        slot.pend_old.store(old + 1, Release);
+        hold(self.map, e, old + 1, cx);
         // SAFETY: as for `put`.
         unsafe { self.put(e, link, self.map.next(old).load(Relaxed), cx) };
         spare.store(old, Release);
-        slot.pend_old.store(0, Release);
-        slot.pend_elem.store(0, Release);
+        let_go(cx);
         Ok(())
     }
 
@@ -219,7 +205,7 @@ impl Change<'_> {
         let head = map.bucket_head(self.bucket);
         // SAFETY: as for `put`.
         unsafe { self.put(e, head, head.load(Relaxed), cx) };
-        cx.slot_ref().pend_elem.store(0, Release);
+        let_go(cx);
         Ok(())
     }
 }
@@ -242,7 +228,7 @@ fn evict(map: &Map, keep: u32, cx: &Cx) -> Option<u32> {
             continue;
         }
         if let Some(link) = link_to(map, b, e, EVICT_CHAIN) {
-            cx.slot_ref().pend_elem.store(e + 1, Release);
+            hold(map, e, 0, cx);
             link.store(map.next(e).load(Relaxed), Release);
             return Some(e);
         }
@@ -282,33 +268,33 @@ unsafe fn update_n<const N: u32>(
         let hash = hash_n::<N>(key, map.geo.key_size, map.geo.seed);
         let bucket = hash & map.geo.mask;
         let _guard = lock::lock(map.bucket_lock(bucket), cx).inspect_err(|_| map.count_lost())?;
-        let old = walk::<N>(map, bucket, hash, key).unwrap_or(None);
-        match old {
-            Some(_) if flags == BPF_NOEXIST => return Err(EEXIST),
-            None if flags == BPF_EXIST => return Err(ENOENT),
-            _ => {}
-        }
-        set_pending_map(map, cx);
-        let change = Change { map, bucket, hash, key, val };
-        match old {
+        let found = walk::<N>(map, bucket, hash, key).unwrap_or(None);
+        change(&Change { map, bucket, hash, key, val }, found, flags, cx)
+    }
+}
+
+/// Updates the key of `todo`, whose bucket is locked and was searched.
+pub(super) unsafe fn change(todo: &Change, found: Found, flags: u64, cx: &Cx) -> Result<()> {
+    match found {
+        Some(_) if flags == BPF_NOEXIST => return Err(EEXIST),
+        None if flags == BPF_EXIST => return Err(ENOENT),
+        _ => {}
+    }
+    let map = todo.map;
+    // SAFETY: promised by the callers.
+    unsafe {
+        match found {
             Some((_, e)) if map.is_percpu() => {
-                set_values(map, e, val, false, cx);
+                set_values(map, e, todo.val, false, cx);
                 if map.is_lru() {
                     map.referenced(e).store(1, Relaxed);
                 }
                 Ok(())
             }
-            Some((link, e)) => change.replace(link, e, cx),
-            None => change.add(cx),
+            Some((link, e)) => todo.replace(link, e, cx),
+            None => todo.add(cx),
         }
     }
-}
-
-/// Says which map the slot's pending elements belong to.
-#[inline]
-fn set_pending_map(map: &Map, cx: &Cx) {
-    let off = (map.base() as usize).wrapping_sub(cx.arena as usize) as u32;
-    cx.slot_ref().pend_map.store(off, Release);
 }
 
 /// `bpf_map_delete_elem`: `ENOENT`, or `EBUSY` when the bucket is locked by this thread.
@@ -334,8 +320,7 @@ pub unsafe fn take(map: &Map, key: *const u8, cx: &Cx, f: impl FnOnce(u32)) -> R
         let b = h & map.geo.mask;
         let _guard = lock::lock(map.bucket_lock(b), cx)?;
         let Ok(Some((link, e))) = walk::<0>(map, b, h, key) else { return Err(ENOENT) };
-        set_pending_map(map, cx);
-        cx.slot_ref().pend_elem.store(e + 1, Release);
+        hold(map, e, 0, cx);
         link.store(map.next(e).load(Relaxed), Release);
         f(e);
         push(map, e, cx);

@@ -9,6 +9,7 @@ pub mod elements;
 pub mod hash;
 mod hash_fn;
 pub mod ops;
+pub mod plain;
 pub mod queue;
 pub mod ring;
 pub mod stack;

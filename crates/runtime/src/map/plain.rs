@@ -1,0 +1,128 @@
+//! `BPF_MAP_TYPE_HASH`, the commonest map: lookup, and replacing the value of a key that is there, by the shortest way.
+//!
+//! As in the kernel's preallocated maps, an update does not write over the value: it puts the slot's spare element in
+//! place of the old one, which becomes the spare. A program that holds a pointer to the old value goes on seeing the old
+//! value, until the next update of the map from the same CPU slot takes that element (`htab_map_update_elem` and
+//! `extra_elems`, kernel/bpf/hashtab.c).
+
+use super::elements::{hold, let_go};
+use super::hash::{self, Change, Elem, Values, change, find, walk};
+use super::hash_fn::hash_n;
+use super::{BPF_EXIST, BPF_NOEXIST, Map, Result, copy_value};
+use crate::lock;
+use crate::slot::Cx;
+use core::sync::atomic::AtomicU32;
+use core::sync::atomic::Ordering::{Relaxed, Release};
+use stylet_uapi::errno::EINVAL;
+
+/// Address of the value of `key` in a `BPF_MAP_TYPE_HASH`.
+///
+/// # Safety
+/// `key` has `key_size` bytes.
+#[inline]
+pub unsafe fn lookup(map: &Map, key: *const u8) -> Option<*mut u8> {
+    // SAFETY: promised by the caller.
+    let Elem(e) = unsafe { find(map, key) }?;
+    Some(map.at(map.elem(e) + map.geo.value_in_elem as usize))
+}
+
+/// [`hash::update`] of a `BPF_MAP_TYPE_HASH`.
+///
+/// # Safety
+/// `key` has `key_size` bytes and `val` has `value_size`.
+#[inline]
+pub unsafe fn update(map: &Map, key: *const u8, val: *const u8, flags: u64, cx: &Cx) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        match map.geo.key_size {
+            4 => update_n::<4>(map, key, val, flags, cx),
+            8 => update_n::<8>(map, key, val, flags, cx),
+            _ => update_n::<0>(map, key, val, flags, cx),
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn update_n<const N: u32>(
+    map: &Map,
+    key: *const u8,
+    val: *const u8,
+    flags: u64,
+    cx: &Cx,
+) -> Result<()> {
+    if flags > BPF_EXIST || cx.slot >= map.geo.nslots {
+        return Err(EINVAL);
+    }
+    // SAFETY: promised by the caller.
+    unsafe {
+        let hash = hash_n::<N>(key, map.geo.key_size, map.geo.seed);
+        let bucket = hash & map.geo.mask;
+        let Some(guard) = lock::try_lock(map.bucket_lock(bucket), cx) else {
+            return contended(map, key, val, flags, cx);
+        };
+        let found = walk::<N>(map, bucket, hash, key).unwrap_or(None);
+        if let Some((link, old)) = found
+            && flags != BPF_NOEXIST
+            && replace::<N>(map, link, old, hash, key, val, cx)
+        {
+            return Ok(());
+        }
+        other(&Change { map, bucket, hash, key, val: Values::Own(val) }, found, flags, cx, guard)
+    }
+}
+
+/// Puts the slot's spare element in place of `old`; whether there was a spare one.
+#[inline(always)]
+unsafe fn replace<const N: u32>(
+    map: &Map,
+    link: &AtomicU32,
+    old: u32,
+    hash: u32,
+    key: *const u8,
+    val: *const u8,
+    cx: &Cx,
+) -> bool {
+    let geo = map.geo;
+    let spare = map.spare(cx.slot);
+    let e = spare.load(Relaxed);
+    if e >= geo.nelems {
+        return false;
+    }
+    hold(map, e, old + 1, cx);
+    // SAFETY: keys have room for key_size rounded up to 8; `key` and `val` as promised.
+    unsafe {
+        copy_value(map.elem_key(e), key, if N == 0 { geo.key_size } else { N });
+        let to = map.at(map.elem(e) + geo.value_in_elem as usize);
+        copy_value(to, val, geo.value_size);
+    }
+    map.elem_hash(e).store(hash, Relaxed);
+    map.next(e).store(map.next(old).load(Relaxed), Relaxed);
+    link.store(e, Release);
+    spare.store(old, Release);
+    let_go(cx);
+    true
+}
+
+/// The rest of an update, with the bucket locked.
+#[cold]
+#[inline(never)]
+unsafe fn other(
+    todo: &Change,
+    found: Option<(&AtomicU32, u32)>,
+    flags: u64,
+    cx: &Cx,
+    guard: lock::Guard,
+) -> Result<()> {
+    // SAFETY: promised by the caller.
+    let done = unsafe { change(todo, found, flags, cx) };
+    drop(guard);
+    done
+}
+
+/// An update whose bucket is locked by another.
+#[cold]
+#[inline(never)]
+unsafe fn contended(map: &Map, key: *const u8, val: *const u8, flags: u64, cx: &Cx) -> Result<()> {
+    // SAFETY: promised by the caller.
+    unsafe { hash::update(map, key, Values::Own(val), flags, cx) }
+}
