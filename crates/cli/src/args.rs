@@ -5,9 +5,17 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+const AFTER: &str = "\
+Exit codes: 0 done, 1 a program was rejected by the verifier, 2 bad input, 3 a privilege or a feature is missing here
+
+Examples:
+  stylet run examples/malloc.bpf.o -- ls -R /usr/share
+  stylet run examples/malloc.bpf.o -p 1234 --duration 10s --json
+  stylet inspect examples/malloc.bpf.o --disasm";
+
 /// eBPF tracing in user space: runs ordinary BPF objects against ordinary processes, without root.
 #[derive(Debug, Parser)]
-#[command(name = "stylet", version, about, propagate_version = true)]
+#[command(name = "stylet", version, propagate_version = true, after_help = AFTER)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -46,8 +54,10 @@ pub struct RunArgs {
     /// Trace a running process; may be given several times.
     #[arg(short, long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pub pids: Vec<i32>,
-    /// Attach a program whose section names no target, or another target than its section's: [PROG=]PATH:FUNC[+OFFSET].
-    /// Without PROG: every program whose section names none.
+    /// Attach a program whose section names no function, or to another function than its section's: [PROG=]PATH:FUNC[+OFFSET].
+    ///
+    /// PATH is a library or an executable; PATH:0xOFFSET is an offset in the file, for programs without symbols. Without PROG:
+    /// every program whose section names none. Given several times for a program, it is attached to each.
     #[arg(short, long = "attach", value_name = "[PROG=]TARGET")]
     pub attach: Vec<String>,
     /// Set a global variable of the object before it is loaded.

@@ -253,6 +253,14 @@ pub enum Error {
         /// Process.
         pid: i32,
     },
+    /// The offset is in no executable segment of the file.
+    #[error("{}: offset {offset:#x} is not in its executable code", path.display())]
+    NotCodeOffset {
+        /// File.
+        path: PathBuf,
+        /// Offset in the file.
+        offset: u64,
+    },
     /// A `path:function+off` text that cannot be parsed.
     #[error("`{text}`: {why}")]
     BadSpec {

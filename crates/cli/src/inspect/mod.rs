@@ -29,7 +29,6 @@ pub fn run(args: &InspectArgs) -> Result<(), Error> {
     }
     let out = if args.json { json::render(&object, args)? } else { text::render(&object, args)? };
     let mut stdout = anstream::stdout().lock();
-    // A closed pipe (`| head`) ends the output, which is no error.
-    let _ = stdout.write_all(out.as_bytes());
-    Ok(())
+    let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
+    written.or_else(crate::run::output_error)
 }

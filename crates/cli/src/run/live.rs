@@ -66,18 +66,21 @@ impl Live {
     /// Prints what is there; returns the number of events.
     pub fn poll(&mut self, session: &Session) -> Result<usize, Error> {
         let mut out = BufWriter::new(anstream::stdout().lock());
+        let mut written = Ok(());
         let count = session.poll(&mut |event| {
             if self.is_full() {
                 return false;
             }
             self.seen += 1;
-            if !self.quiet && writeln!(out, "{}", self.line(session, &event)).is_err() {
-                self.closed = true;
+            if !self.quiet {
+                written = writeln!(out, "{}", self.line(session, &event));
+                self.closed = written.is_err();
             }
             !self.is_full()
         })?;
-        if out.flush().is_err() {
+        if let Err(e) = written.and_then(|()| out.flush()) {
             self.closed = true;
+            output_error(e)?;
         }
         Ok(count)
     }
@@ -111,12 +114,14 @@ impl Live {
         if self.named { format!("{name} {text}") } else { text }
     }
 
-    /// A line for every source that lost records.
+    /// A line for every source that lost records, and every program that could not run when it should have.
     pub fn lost_lines(&self, session: &Session) -> Result<Vec<String>, Error> {
         let lost = session.lost()?;
+        let missed = session.stats().into_iter().filter(|s| s.misses > 0);
         Ok(lost
             .iter()
             .map(|l| format!("{}: {} events lost", source_name(session, l.source), l.records))
+            .chain(missed.map(|s| format!("program '{}': {} runs missed", s.name, s.misses)))
             .collect())
     }
 
@@ -133,6 +138,14 @@ impl Live {
             .map(|s| json!({"name": s.name, "run_cnt": s.runs, "recursion_misses": s.misses}))
             .collect();
         Ok(json!({"type": "summary", "events": self.seen, "lost": lost, "programs": progs}))
+    }
+}
+
+/// A closed pipe (`| head`) ends the output, which is no error; anything else is.
+pub fn output_error(source: std::io::Error) -> Result<(), Error> {
+    match source.kind() {
+        std::io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(Error::System { what: "standard output", source }),
     }
 }
 

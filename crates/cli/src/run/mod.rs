@@ -8,6 +8,8 @@ mod plan;
 mod stacks;
 mod value;
 
+pub use live::output_error;
+
 use crate::args::{Backend, RunArgs};
 use live::Live;
 use std::io::Write;
@@ -100,6 +102,10 @@ fn trace(
             snapshot = Instant::now();
         }
     }
+    let missed = session.missed_returns();
+    if missed > 0 {
+        eprintln!("{missed} returns missed: too many calls were under way at once");
+    }
     // After a signal it is on its way out, as it got the signal too when that came from the terminal.
     let left = command.filter(|&c| session.is_alive(c) && !stop.load(Ordering::Relaxed));
     if let Some(pid) = left.and_then(|c| session.pid(c)) {
@@ -119,16 +125,15 @@ fn say_ended(ended: &Ended) {
 
 /// Maps, then lost events.
 fn summary(args: &RunArgs, session: &Session, live: &Live) -> Result<(), Error> {
-    let mut out = anstream::stdout().lock();
-    // A closed pipe ends the output, which is no error.
-    if args.json {
-        for map in maps::json(session, live.snapshots())? {
-            let _ = writeln!(out, "{map}");
-        }
-        let _ = writeln!(out, "{}", live.summary_json(session)?);
+    let text = if args.json {
+        let mut lines = maps::json(session, live.snapshots())?;
+        lines.push(live.summary_json(session)?);
+        lines.iter().map(|line| format!("{line}\n")).collect()
     } else {
-        let _ = out.write_all(maps::text(session, live.snapshots())?.as_bytes());
-    }
+        maps::text(session, live.snapshots())?
+    };
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).or_else(output_error)?;
     drop(out);
     for line in live.lost_lines(session)? {
         eprintln!("{line}");

@@ -8,6 +8,7 @@ use libtest_mimic::Trial;
 pub fn trials() -> Vec<Trial> {
     vec![
         live("entry_and_return", entry_and_return),
+        live("one_program_at_several_functions", several_functions),
         live("stripped_program_by_offset", stripped),
         live("static_program", statics),
         live("functions_of_a_pattern", pattern),
@@ -32,6 +33,23 @@ fn entry_and_return() {
     target.ask("call 3");
     let parent = format!("last_result: {}\n", std::process::id());
     tracer.interrupt().shows(&["entries: 3\n", "returns: 3\n", &parent]);
+    target.assert_answers();
+    target.quit();
+}
+
+/// Named twice, a program is attached twice, also at the same function.
+fn several_functions() {
+    let mut target = Target::start();
+    let option = target.option();
+    let (anywhere, at) = (object("anywhere"), |f: &str| format!("enter=libc.so.6:{f}"));
+    let (once, twice) = (at("getenv"), at("getppid"));
+    let words = ["run", &anywhere, &option[0], &option[1], "--prog", "enter"];
+    let more = ["-a", &once, "-a", &twice, "-a", &twice];
+    let tracer = Run::start(words.into_iter().chain(more)).attached();
+    target.ask("call 10");
+    target.ask("env PATH");
+    let output = tracer.interrupt();
+    output.expect(0, "attached 3 probes to process").shows(&["entries: 21\n"]);
     target.assert_answers();
     target.quit();
 }

@@ -9,6 +9,9 @@ pub fn trials() -> Vec<Trial> {
         trial("missing_file", || run("run no/such.bpf.o -- true").error(2, "No such file")),
         trial("directory", || run("run examples -- true").error(2, "Is a directory")),
         trial("empty_file", empty),
+        trial("endless_file", || {
+            run("run /dev/zero -- true").error(2, "/dev/zero: file too large")
+        }),
         trial("not_elf", || run("run Cargo.toml -- true").error(2, "not an ELF file")),
         trial("x86_elf", || run("run /bin/sh -- true").error(2, "not a BPF object")),
         trial("truncated", truncated),
@@ -107,6 +110,10 @@ fn attach_forms() {
     output.error(2, "'libc.so.6:getppid+4' is no attach target: a return probe takes no offset");
     let output = run(&format!("run {anywhere} --prog enter -a libc.so.6:getppid+-4 -- true"));
     output.error(2, "the offset is negative");
+    let output = run(&format!("run {anywhere} --prog enter -a libc.so.6:0x10 -- true"));
+    output.error(2, "offset 0x10 is not in its executable code");
+    let output = run(&format!("run {} -a libc.so.6:getppid -- true", object("calls")));
+    output.error(2, "every program's section names its function");
     let output = run(&format!("run {anywhere} --prog enter -a libc.so.6:getppid+1 -- true"));
     output.error(2, "cannot be patched: not the start of an instruction");
 }

@@ -21,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         live("event_type", event_type),
         live("global_variables_are_set", globals),
         live("closed_output", closed),
+        live("full_disk", full_disk),
         live("several_objects", several_objects),
     ]
 }
@@ -157,6 +158,22 @@ fn closed() {
     assert_eq!(said, format!("attached 1 probe to process {}\n", target.pid()));
     target.assert_answers();
     target.quit();
+}
+
+/// Output that can not be written for another reason is an error.
+fn full_disk() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    for words in [&["run", "--quiet"][..], &["run"], &["inspect"]] {
+        let mut command = stylet();
+        command.args(words).arg(object("calls")).stdout(full()).stderr(Stdio::piped());
+        if words[0] == "run" {
+            command.args(["--", "sh", "-c", ":"]);
+        }
+        let output = command.output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains("error: standard output: No space left on device"), "{said}");
+    }
 }
 
 /// Two objects at one function; each has maps of its own, also when it is the same object twice.

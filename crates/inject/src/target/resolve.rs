@@ -112,7 +112,8 @@ fn resolved(
         let inside = offset.checked_sub(m.offset).is_some_and(|d| d < m.size());
         m.exec && m.inode == map.inode && m.dev == map.dev && inside
     };
-    let at = maps.0.iter().find(covers).ok_or_else(missing)?;
+    let outside = || Error::NotCodeOffset { path: image.path().to_owned(), offset };
+    let at = maps.0.iter().find(covers).ok_or_else(outside)?;
     let site = at.start + (offset - at.offset);
     let bias = site.wrapping_sub(vaddr);
     Ok(Resolved {

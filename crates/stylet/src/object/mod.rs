@@ -6,6 +6,9 @@ use crate::Error;
 use std::path::{Path, PathBuf};
 use stylet_object::{ProgSpec, Spec};
 
+/// Longest file that is read. The largest objects of the kernel's selftests have some megabytes.
+const MAX_SIZE: u64 = 256 << 20;
+
 /// A BPF object file and the choices made about it before it is loaded.
 #[derive(Clone, Debug)]
 pub struct Object {
@@ -20,8 +23,7 @@ impl Object {
     /// [`Error::Read`] when the file can not be read, [`Error::Object`] when it is no BPF object.
     pub fn open(path: impl AsRef<Path>) -> Result<Object, Error> {
         let path = path.as_ref().to_path_buf();
-        let bytes =
-            std::fs::read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
+        let bytes = read(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
         Object::parse(path, &bytes)
     }
 
@@ -70,4 +72,15 @@ impl Object {
             }),
         }
     }
+}
+
+/// Reads a file that may be an endless device.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_SIZE {
+        return Err(std::io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
 }

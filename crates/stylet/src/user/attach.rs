@@ -96,6 +96,14 @@ impl Session {
     }
 
     fn check_overrides(&self, overrides: &[Override]) -> Result<(), Error> {
+        let mut progs = self.objects.iter().flat_map(Loaded::progs);
+        let open = progs.any(|(_, spec)| spec.sec.target == AttachTarget::None);
+        if let Some(unused) = overrides.iter().find(|o| o.prog.is_none() && !open) {
+            return Err(Error::AttachSyntax {
+                text: unused.to.clone(),
+                reason: "every program's section names its function: say which one is meant, PROG=PATH:FUNC",
+            });
+        }
         for name in overrides.iter().filter_map(|o| o.prog.as_ref()) {
             let known = |o: &Loaded| o.progs().any(|(_, spec)| spec.name == *name);
             if !self.objects.iter().any(known) {
@@ -196,11 +204,25 @@ fn report(outcomes: Vec<Outcome>) -> Result<AttachReport, Error> {
 fn sites(
     target: &mut stylet_inject::Target,
     loaded: &Loaded,
-    (prog, spec): (&LoadedProg, &ProgSpec),
+    prog: (&LoadedProg, &ProgSpec),
     window: WindowId,
     overrides: &[Override],
 ) -> Result<Vec<ProbeSpec>, Error> {
-    let to = wanted(loaded, spec, overrides)?;
+    let mut all = Vec::new();
+    for to in wanted(loaded, prog.1, overrides)? {
+        all.extend(sites_of(target, loaded, prog, window, &to)?);
+    }
+    Ok(all)
+}
+
+/// The sites of one attach target.
+fn sites_of(
+    target: &mut stylet_inject::Target,
+    loaded: &Loaded,
+    (prog, spec): (&LoadedProg, &ProgSpec),
+    window: WindowId,
+    to: &AttachTarget,
+) -> Result<Vec<ProbeSpec>, Error> {
     let reference = prog_ref(loaded, prog, window);
     let context = format!("program '{}': ", spec.name);
     let unsupported = |what: String, advice| {
@@ -210,7 +232,7 @@ fn sites(
             advice,
         })
     };
-    match &to {
+    match to {
         AttachTarget::Uprobe { path, func, offset, ret } => {
             let what = symbolic(path, func, *offset);
             let site = target.resolve(&what).map_err(at(&context))?;
@@ -268,33 +290,46 @@ fn probe(site: &Resolved, prog: ProgRef, ret: bool) -> ProbeSpec {
     ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone() }
 }
 
-/// Where a program is to go: by an override, or by its section.
-fn wanted(loaded: &Loaded, spec: &ProgSpec, overrides: &[Override]) -> Result<AttachTarget, Error> {
-    let named = overrides.iter().find(|o| o.prog.as_ref() == Some(&spec.name));
+/// Where a program is to go: by overrides, or by its section.
+fn wanted(
+    loaded: &Loaded,
+    spec: &ProgSpec,
+    overrides: &[Override],
+) -> Result<Vec<AttachTarget>, Error> {
     let open = spec.sec.target == AttachTarget::None;
-    let by_kind = overrides.iter().find(|o| o.prog.is_none() && open);
-    if let Some(chosen) = named.or(by_kind) {
-        let kind = spec.section.split('/').next().unwrap_or_default();
-        // A bare offset is one in the file, which return probes take as well.
-        let section = format!("{kind}/{}", chosen.to.replacen(":+", ":", 1));
-        return match SecSpec::parse(&section).map(|s| s.target) {
-            Some(AttachTarget::Invalid { reason }) => {
-                Err(Error::AttachSyntax { text: chosen.to.clone(), reason })
-            }
-            target => Ok(target.unwrap_or_default()),
-        };
+    let named = |o: &&Override| o.prog.as_ref() == Some(&spec.name);
+    let by_kind = |o: &&Override| o.prog.is_none() && open;
+    let mut chosen: Vec<&Override> = overrides.iter().filter(named).collect();
+    if chosen.is_empty() {
+        chosen = overrides.iter().filter(by_kind).collect();
     }
-    if open {
-        return Err(Error::NoTarget {
+    if !chosen.is_empty() {
+        return chosen.into_iter().map(|o| overridden(spec, o)).collect();
+    }
+    match &spec.sec.target {
+        AttachTarget::None => Err(Error::NoTarget {
             object: loaded.object.path.clone(),
             prog: spec.name.clone(),
             section: spec.section.clone(),
-        });
+        }),
+        AttachTarget::Invalid { reason } => {
+            Err(Error::AttachSyntax { text: spec.section.clone(), reason })
+        }
+        target => Ok(vec![target.clone()]),
     }
-    if let AttachTarget::Invalid { reason } = &spec.sec.target {
-        return Err(Error::AttachSyntax { text: spec.section.clone(), reason });
+}
+
+/// What the section would say with the override's target in it.
+fn overridden(spec: &ProgSpec, chosen: &Override) -> Result<AttachTarget, Error> {
+    let kind = spec.section.split('/').next().unwrap_or_default();
+    // A bare offset is one in the file, which return probes take as well.
+    let section = format!("{kind}/{}", chosen.to.replacen(":+", ":", 1));
+    match SecSpec::parse(&section).map(|s| s.target) {
+        Some(AttachTarget::Invalid { reason }) => {
+            Err(Error::AttachSyntax { text: chosen.to.clone(), reason })
+        }
+        target => Ok(target.unwrap_or_default()),
     }
-    Ok(spec.sec.target.clone())
 }
 
 /// Whether a program is there for tail calls: it names no function, and a program array of the object holds it.

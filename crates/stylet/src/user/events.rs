@@ -64,8 +64,8 @@ pub struct Lost {
 pub struct ProgStats {
     /// Its name.
     pub name: String,
-    /// Runs.
-    pub runs: u64,
+    /// Runs; unknown for a program that needs no CPU slot, whose runs are not counted.
+    pub runs: Option<u64>,
     /// Runs refused because the thread was in a program already, or no slot was free.
     pub misses: u64,
 }
@@ -129,13 +129,14 @@ impl Session {
 
     /// How often each program ran.
     pub fn stats(&self) -> Vec<ProgStats> {
-        let progs = self.objects.iter().flat_map(|o| o.progs());
-        progs
-            .map(|(prog, spec)| {
-                let (runs, misses) = self.arena.prog_stats(prog.id);
-                ProgStats { name: spec.name.clone(), runs, misses }
-            })
-            .collect()
+        let all = self.objects.iter().flat_map(|o| o.progs().map(move |p| (o, p)));
+        all.map(|(object, (prog, spec))| {
+            let (runs, misses) = self.arena.prog_stats(prog.id);
+            let counted = super::place::needs_slot(&prog.verified, &object.object.spec.maps);
+            let runs = counted.then_some(runs);
+            ProgStats { name: spec.name.clone(), runs, misses }
+        })
+        .collect()
     }
 
     /// Readers go on where the last ones stopped: positions are in the arena.

@@ -137,6 +137,13 @@ impl Session {
         Some(self.targets.get(target.0)?.pid)
     }
 
+    /// Returns that return programs did not see, in the targets that live: too many calls were under way at once.
+    pub fn missed_returns(&self) -> u64 {
+        let alive = self.targets.iter().filter(|t| !t.ended).filter_map(|t| t.target.as_ref());
+        // One that has just died has nothing to tell.
+        alive.filter_map(|target| target.missed_returns().ok()).sum()
+    }
+
     /// Whether a target has not been seen to end.
     pub fn is_alive(&self, target: TargetId) -> bool {
         self.targets.get(target.0).is_some_and(|t| !t.ended)
