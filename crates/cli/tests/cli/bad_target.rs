@@ -19,12 +19,7 @@ pub fn trials() -> Vec<Trial> {
         trial("itself", itself),
         trial("no_permission", no_permission),
         trial("program_32bit", program_32bit),
-        trial("command_not_found", || {
-            let output = run(&format!("run {} -- no-such-command", object("calls")));
-            output.error(2, "cannot start no-such-command: No such file");
-            let output = run(&format!("run {} -- /etc/passwd", object("calls")));
-            output.error(2, "cannot start /etc/passwd: Permission denied");
-        }),
+        trial("command_not_found", not_found),
         live("absent_symbol", absent_symbol),
         live("absent_library", || {
             let calls = object("calls");
@@ -98,6 +93,16 @@ fn program_32bit() {
     assert!(alive, "the 32-bit program ended");
     let output = run(&format!("run {calls} -- {}", path.display()));
     output.error(2, "a 32-bit x86 executable");
+}
+
+fn not_found() {
+    // execvp says "permission denied" when it may not look into one of the folders.
+    let run = |name: &str| {
+        let words = ["run", &object("calls"), "--", name];
+        Run::of(stylet().args(words).env("PATH", "/usr/bin:/bin")).finish()
+    };
+    run("no-such-command").error(2, "cannot start no-such-command: No such file");
+    run("/etc/passwd").error(2, "cannot start /etc/passwd: Permission denied");
 }
 
 fn absent_symbol() {

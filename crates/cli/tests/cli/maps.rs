@@ -7,7 +7,7 @@ use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
 pub fn trials() -> Vec<Trial> {
-    vec![live("maps_as_text", text), live("maps_as_json", as_json)]
+    vec![live("maps_as_text", text), live("maps_as_json", as_json), live("full_maps_say_so", full)]
 }
 
 /// Looks up one name that is there and others that are not.
@@ -96,4 +96,21 @@ fn as_json() {
     let frames = stack["frames"].as_array().unwrap_or_else(|| panic!("no frames: {stack}"));
     assert_eq!(frames[0], "getenv+0x0 (libc.so.6)");
     assert_eq!(lines.last().expect("a summary")["type"], "summary");
+}
+
+/// 70 names for a map that has room for 64.
+fn full() {
+    let mut target = Target::start();
+    let option = target.option();
+    let kinds = object("kinds");
+    let tracer = Run::start(["run", &kinds, &option[0], &option[1]]).attached();
+    for n in 0..70 {
+        assert_eq!(target.ask(&format!("env N{n}")), "missing");
+    }
+    let output = tracer.interrupt();
+    target.quit();
+    let lines = section(&output, "by_name");
+    assert_eq!(lines.len(), 65);
+    assert_eq!(lines[64], "  (6 updates found no room)");
+    assert_eq!(section(&output, "recent").len(), 2);
 }
