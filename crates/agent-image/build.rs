@@ -45,6 +45,8 @@ fn build(agent: &Path, out: &Path) -> Result<PathBuf, Error> {
         "-Cno-vectorize-loops",
         "-Cno-vectorize-slp",
         "-Cforce-unwind-tables=no",
+        // On processors from Skylake to Comet Lake other branches are not kept decoded: up to a third slower, by chance.
+        "-Cllvm-args=-x86-branches-within-32B-boundaries",
         "-Clink-arg=-nostartfiles",
         "-Clink-arg=-nostdlib",
         "-Clink-arg=-Wl,-Bsymbolic,-z,norelro,-z,defs,--build-id=none,--hash-style=gnu",

@@ -379,21 +379,23 @@ fn send(signal: u32) {
 #[inline]
 pub unsafe fn with_slot<T>(rc: *mut RunCtx, f: impl FnOnce(&Cx) -> T) -> Option<T> {
     // SAFETY: `rc` is valid.
-    let (arena, slot) = unsafe { ((*rc).arena, (*rc).slot) };
-    if slot < MAX_SLOTS {
-        // SAFETY: the run holds `slot`.
-        return Some(f(&unsafe { Cx::new(arena, slot) }));
-    }
+    let (arena, held) = unsafe { ((*rc).arena, (*rc).slot) };
     let frame = 0u8;
-    // SAFETY: as promised. It is no run and counted as none.
+    let mut slot = held;
+    // SAFETY: as promised. A slot taken here is no run's and counted as none.
     unsafe {
-        let slot = acquire(arena, Machine::of(arena), &raw const frame as u64);
-        if slot == NO_SLOT {
-            count_lost(control::control(arena));
-            return None;
+        if held >= MAX_SLOTS {
+            slot = acquire(arena, Machine::of(arena), &raw const frame as u64);
+            if slot == NO_SLOT {
+                count_lost(control::control(arena));
+                return None;
+            }
         }
+        // The one call, so that it is made part of the caller.
         let result = f(&Cx::new(arena, slot));
-        release(arena, slot);
+        if held >= MAX_SLOTS {
+            release(arena, slot);
+        }
         Some(result)
     }
 }

@@ -67,7 +67,7 @@ pub unsafe extern "C" fn update_elem(
     // SAFETY: verified arguments.
     unsafe {
         let (map, key, val) = (map(r1), key as *const u8, val as *const u8);
-        if map.map_type() != MapType::HASH {
+        if !matches!(map.map_type(), MapType::HASH | MapType::LRU_HASH) {
             return update_other(map.base(), key, val, flags, rc);
         }
         let done = with_slot(rc, |cx| plain::update(&map, key, val, flags, cx));

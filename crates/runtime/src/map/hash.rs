@@ -274,6 +274,7 @@ unsafe fn update_n<const N: u32>(
 }
 
 /// Updates the key of `todo`, whose bucket is locked and was searched.
+#[inline(always)]
 pub(super) unsafe fn change(todo: &Change, found: Found, flags: u64, cx: &Cx) -> Result<()> {
     match found {
         Some(_) if flags == BPF_NOEXIST => return Err(EEXIST),

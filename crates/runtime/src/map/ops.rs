@@ -1,7 +1,7 @@
 //! Operations on any map, as programs do them: by type.
 
 use super::hash::Values;
-use super::{Map, Result, array, hash, plain, queue};
+use super::{Map, Result, array, hash, queue};
 use crate::slot::Cx;
 use stylet_uapi::MapType;
 use stylet_uapi::errno::{EINVAL, EOPNOTSUPP};
@@ -52,8 +52,7 @@ pub unsafe fn update(map: &Map, key: *const u8, val: *const u8, flags: u64, cx: 
     // SAFETY: promised by the caller.
     unsafe {
         match map.map_type() {
-            MapType::HASH => plain::update(map, key, val, flags, cx),
-            MapType::LRU_HASH | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH => {
+            MapType::HASH | MapType::LRU_HASH | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH => {
                 hash::update(map, key, Values::Own(val), flags, cx)
             }
             MapType::ARRAY | MapType::PERCPU_ARRAY => {

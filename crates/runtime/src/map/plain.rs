@@ -1,4 +1,5 @@
-//! `BPF_MAP_TYPE_HASH`, the commonest map: lookup, and replacing the value of a key that is there, by the shortest way.
+//! `BPF_MAP_TYPE_HASH` and `LRU_HASH`, the commonest maps: lookup (of the former), and replacing the value of a key that
+//! is there, by the shortest way.
 //!
 //! As in the kernel's preallocated maps, an update does not write over the value: it puts the slot's spare element in
 //! place of the old one, which becomes the spare. A program that holds a pointer to the old value goes on seeing the old
@@ -26,29 +27,29 @@ pub unsafe fn lookup(map: &Map, key: *const u8) -> Option<*mut u8> {
     Some(map.at(map.elem(e) + map.geo.value_in_elem as usize))
 }
 
-/// [`hash::update`] of a `BPF_MAP_TYPE_HASH`.
+/// [`hash::update`] of a `BPF_MAP_TYPE_HASH` or `LRU_HASH`.
 ///
 /// # Safety
 /// `key` has `key_size` bytes and `val` has `value_size`.
-#[inline]
+#[inline(always)]
 pub unsafe fn update(map: &Map, key: *const u8, val: *const u8, flags: u64, cx: &Cx) -> Result<()> {
     // SAFETY: promised by the caller.
     unsafe {
         match map.geo.key_size {
-            4 => update_n::<4>(map, key, val, flags, cx),
-            8 => update_n::<8>(map, key, val, flags, cx),
-            _ => update_n::<0>(map, key, val, flags, cx),
+            4 => update_n::<4>(*map, key, val, flags, *cx),
+            8 => update_n::<8>(*map, key, val, flags, *cx),
+            _ => update_n::<0>(*map, key, val, flags, *cx),
         }
     }
 }
 
 #[inline(always)]
 unsafe fn update_n<const N: u32>(
-    map: &Map,
+    map: Map,
     key: *const u8,
     val: *const u8,
     flags: u64,
-    cx: &Cx,
+    cx: Cx,
 ) -> Result<()> {
     if flags > BPF_EXIST || cx.slot >= map.geo.nslots {
         return Err(EINVAL);
@@ -57,17 +58,21 @@ unsafe fn update_n<const N: u32>(
     unsafe {
         let hash = hash_n::<N>(key, map.geo.key_size, map.geo.seed);
         let bucket = hash & map.geo.mask;
-        let Some(guard) = lock::try_lock(map.bucket_lock(bucket), cx) else {
+        let word = map.bucket_lock(bucket);
+        let Some(guard) = lock::try_lock(word, &cx) else {
             return contended(map, key, val, flags, cx);
         };
-        let found = walk::<N>(map, bucket, hash, key).unwrap_or(None);
+        let found = walk::<N>(&map, bucket, hash, key).unwrap_or(None);
         if let Some((link, old)) = found
             && flags != BPF_NOEXIST
-            && replace::<N>(map, link, old, hash, key, val, cx)
+            && replace::<N>(&map, link, old, hash, key, val, &cx)
         {
             return Ok(());
         }
-        other(&Change { map, bucket, hash, key, val: Values::Own(val) }, found, flags, cx, guard)
+        core::mem::forget(guard);
+        let done = other(map, hash, key, val, flags, cx);
+        word.store(0, Release);
+        done
     }
 }
 
@@ -96,6 +101,7 @@ unsafe fn replace<const N: u32>(
         copy_value(to, val, geo.value_size);
     }
     map.elem_hash(e).store(hash, Relaxed);
+    map.referenced(e).store(0, Relaxed);
     map.next(e).store(map.next(old).load(Relaxed), Relaxed);
     link.store(e, Release);
     spare.store(old, Release);
@@ -103,26 +109,29 @@ unsafe fn replace<const N: u32>(
     true
 }
 
-/// The rest of an update, with the bucket locked.
+/// An update of any kind, with the bucket locked.
 #[cold]
 #[inline(never)]
 unsafe fn other(
-    todo: &Change,
-    found: Option<(&AtomicU32, u32)>,
+    map: Map,
+    hash: u32,
+    key: *const u8,
+    val: *const u8,
     flags: u64,
-    cx: &Cx,
-    guard: lock::Guard,
+    cx: Cx,
 ) -> Result<()> {
+    let bucket = hash & map.geo.mask;
     // SAFETY: promised by the caller.
-    let done = unsafe { change(todo, found, flags, cx) };
-    drop(guard);
-    done
+    unsafe {
+        let found = walk::<0>(&map, bucket, hash, key).unwrap_or(None);
+        change(&Change { map: &map, bucket, hash, key, val: Values::Own(val) }, found, flags, &cx)
+    }
 }
 
 /// An update whose bucket is locked by another.
 #[cold]
 #[inline(never)]
-unsafe fn contended(map: &Map, key: *const u8, val: *const u8, flags: u64, cx: &Cx) -> Result<()> {
+unsafe fn contended(map: Map, key: *const u8, val: *const u8, flags: u64, cx: Cx) -> Result<()> {
     // SAFETY: promised by the caller.
-    unsafe { hash::update(map, key, Values::Own(val), flags, cx) }
+    unsafe { hash::update(&map, key, Values::Own(val), flags, &cx) }
 }
