@@ -101,7 +101,11 @@ impl Owner {
 
     /// Of a region.
     pub fn of(memory: &Memory, region: &Region) -> Result<Owner> {
-        let at = region.start + region.header.len() as u64;
+        Owner::at(memory, region.start + region.header.len() as u64)
+    }
+
+    /// What [`Owner::bytes`] put there.
+    pub fn at(memory: &Memory, at: u64) -> Result<Owner> {
         Ok(Owner {
             pid: memory.word(at)?,
             start: memory.word(at + 8)?,

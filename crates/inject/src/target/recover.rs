@@ -21,7 +21,7 @@ impl Target {
     }
 }
 
-/// The regions of dead tracers as if this process had made them.
+/// The regions and windows of dead tracers as if this process had made them.
 fn left_over(pid: i32) -> Result<Option<State>> {
     let maps = Maps::of(pid)?;
     let mut state = State::new(pid)?;
@@ -33,7 +33,12 @@ fn left_over(pid: i32) -> Result<Option<State>> {
             at += if recover_region(&mut state, &maps, at)? { CODE } else { 4096 };
         }
     }
-    Ok((!state.regions.is_empty()).then_some(state))
+    for window in maps.0.iter().filter_map(|map| Window::of_dead(&state.memory, map)) {
+        if !state.windows.iter().any(|w| w.base == window.base) {
+            state.windows.push(window);
+        }
+    }
+    Ok((!state.regions.is_empty() || !state.windows.is_empty()).then_some(state))
 }
 
 /// Whether there is a region of a dead tracer at an address.

@@ -1,7 +1,8 @@
 //! Windows: the arena's memfd, mapped into the process as one contiguous range.
 
+use super::record::Owner;
 use super::state::State;
-use crate::proc::Maps;
+use crate::proc::{Map, Maps, Memory};
 use crate::ptrace::{Remote, Stop};
 use crate::{Error, Result};
 use std::io;
@@ -9,6 +10,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use stylet_runtime::abi::{
     DATA_OFF, PROC_PAGE_OFF, RODATA_OFF, RODATA_SIZE, TEXT_OFF, TEXT_SIZE, WINDOW,
 };
+use stylet_runtime::control::ProcPage;
 
 /// What to map.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +48,24 @@ pub const REACH: u64 = (1 << 31) - (1 << 20);
 /// Offset in the private page where the descriptor is received; zeroed afterwards.
 const SCRATCH: usize = 256;
 
+/// Offset in the private page of a mark and the owner, behind what the agent keeps there: a tracer that dies before its
+/// first probe has no region to tell of its window.
+const OWNER: u64 = PAGE - 64;
+const _: () = assert!(size_of::<ProcPage>() as u64 <= OWNER);
+const MARK: u64 = u64::from_le_bytes(*b"stylet w");
+
 impl Window {
+    /// The window of a dead tracer that begins with this mapping.
+    pub fn of_dead(memory: &Memory, map: &Map) -> Option<Window> {
+        let first = map.shared && map.exec && map.offset == TEXT_OFF;
+        if !first || !map.name.starts_with("/memfd:") {
+            return None;
+        }
+        let at = map.start.checked_sub(BEFORE)? + OWNER;
+        let dead = memory.word(at).ok()? == MARK && Owner::at(memory, at + 8).ok()?.is_dead();
+        dead.then_some(Window { base: map.start, inode: map.inode, slot_enter: 0, slot_leave: 0 })
+    }
+
     /// The whole reservation.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.base - BEFORE..self.base + WINDOW
@@ -120,19 +139,13 @@ fn neighbourhood(maps: &Maps) -> std::ops::Range<u64> {
         let file = name.rsplit('/').next().unwrap_or_default();
         file.starts_with("libc.so") || file.starts_with("libc-") || file.starts_with("ld-musl")
     };
-    let code = |m: &&crate::proc::Map| m.exec && m.is_file();
+    let code = |m: &&Map| m.exec && m.is_file();
     let map =
         maps.0.iter().filter(code).find(|m| libc(&m.name)).or_else(|| maps.0.iter().find(code));
     map.map_or(0x40_0000..0x40_1000, |m| m.start..m.end)
 }
 
-fn map_parts(
-    remote: &mut Remote,
-    memory: &crate::proc::Memory,
-    pid: i32,
-    start: u64,
-    fd: RawFd,
-) -> Result<()> {
+fn map_parts(remote: &mut Remote, memory: &Memory, pid: i32, start: u64, fd: RawFd) -> Result<()> {
     const PRIVATE: u64 = (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64;
     let rw = (libc::PROT_READ | libc::PROT_WRITE) as u64;
     let none = u64::MAX;
@@ -141,6 +154,8 @@ fn map_parts(
         libc::SYS_mmap,
         [start, BEFORE, rw, PRIVATE | libc::MAP_FIXED as u64, none, 0],
     )?;
+    let owner = [MARK.to_le_bytes().to_vec(), Owner::me().bytes()].concat();
+    memory.write(start + OWNER, &owner)?;
     let theirs = give_fd(remote, memory, pid, start + SCRATCH as u64, fd)?;
     let shared = (libc::MAP_SHARED | libc::MAP_FIXED) as u64;
     let rx = (libc::PROT_READ | libc::PROT_EXEC) as u64;
@@ -170,13 +185,7 @@ fn map_parts(
 
 /// Gives the process a copy of our descriptor: it makes a socket pair, we take one end with pidfd_getfd(2) and send the
 /// descriptor through it. This needs no path, so user and mount namespaces and /proc permissions do not matter.
-fn give_fd(
-    remote: &mut Remote,
-    memory: &crate::proc::Memory,
-    pid: i32,
-    scratch: u64,
-    fd: RawFd,
-) -> Result<u64> {
+fn give_fd(remote: &mut Remote, memory: &Memory, pid: i32, scratch: u64, fd: RawFd) -> Result<u64> {
     let kind = (libc::SOCK_STREAM | libc::SOCK_CLOEXEC) as u64;
     remote.call(
         "socketpair",
@@ -197,12 +206,7 @@ fn give_fd(
 /// Scratch bytes: `struct msghdr` at 0, `struct iovec` at 64, a control message at 80, one byte of data at 112.
 const RECEIVE: usize = 120;
 
-fn receive_fd(
-    remote: &mut Remote,
-    memory: &crate::proc::Memory,
-    scratch: u64,
-    socket: u64,
-) -> Result<u64> {
+fn receive_fd(remote: &mut Remote, memory: &Memory, scratch: u64, socket: u64) -> Result<u64> {
     let mut words = [0u64; RECEIVE / 8];
     (words[2], words[3]) = (scratch + 64, 1);
     (words[4], words[5]) = (scratch + 80, 24);
