@@ -16,6 +16,7 @@ pub fn trials() -> Vec<Trial> {
         live("a_process_by_the_id_of_a_thread", by_thread),
         live("children_of_a_fork", children),
         live("tracer_killed", tracer_killed),
+        live("tracer_killed_at_any_time", killed_at_any_time),
         live("target_killed", target_killed),
         live("targets_end", targets_end),
         live("two_tracers", two_tracers),
@@ -165,6 +166,24 @@ fn tracer_killed() {
     let mut tracer = trace(&target, &[]);
     assert!(tracer.line().starts_with(&format!("{{pid: {}", target.pid())));
     tracer.interrupt().expect(0, "");
+    before.assert_now(target.pid());
+    target.assert_answers();
+    target.quit();
+}
+
+/// Also before its first probe, or while it detaches.
+fn killed_at_any_time() {
+    let mut target = Target::busy();
+    let before = Footprint::of(target.pid());
+    let (calls, option) = (object("calls"), target.option());
+    for n in 0..16 {
+        let tracer = Run::start(["run", "-d", "30ms", &calls, &option[0], &option[1]]);
+        std::thread::sleep(std::time::Duration::from_millis(6 * n));
+        let _ = rustix::process::kill_process(tracer.pid(), Signal::KILL);
+        tracer.finish();
+        target.assert_answers();
+    }
+    trace(&target, &[]).interrupt().expect(0, "");
     before.assert_now(target.pid());
     target.assert_answers();
     target.quit();
