@@ -21,6 +21,8 @@ use stylet::{Error, Object};
 
 /// Longest sleep between two looks at the rings.
 const IDLE: Duration = Duration::from_millis(20);
+/// Most warnings shown about functions that could not be probed.
+const MAX_WARNINGS: usize = 10;
 /// Time between two snapshots of the mappings of traced processes, for stack traces.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 
@@ -77,8 +79,11 @@ fn trace(
         command = Some(target);
     }
     let report = session.attach_all(&targets, overrides)?;
-    for warning in &report.warnings {
+    for warning in report.warnings.iter().take(MAX_WARNINGS) {
         eprintln!("warning: {warning}");
+    }
+    if let Some(more @ 1..) = report.warnings.len().checked_sub(MAX_WARNINGS) {
+        eprintln!("warning: {more} more functions could not be probed");
     }
     eprintln!("{}", plan::attached_line(&report, session));
     for &target in &targets {

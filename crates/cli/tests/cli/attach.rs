@@ -12,6 +12,7 @@ pub fn trials() -> Vec<Trial> {
         live("stripped_program_by_offset", stripped),
         live("static_program", statics),
         live("functions_of_a_pattern", pattern),
+        live("function_that_cannot_be_probed", unpatchable),
         live("tail_calls_loops_and_callbacks", flow),
         live("writing_must_be_allowed", not_allowed),
         live("results_are_replaced", override_return),
@@ -111,6 +112,32 @@ fn pattern() {
     output.shows(&["hits: 2\n"]);
     let words: Vec<&str> = output.stderr.split_whitespace().collect();
     assert!(words[1].parse::<u32>().is_ok_and(|n| n >= 3), "{}", output.stderr);
+    let multi = object("multi");
+    let output = run(&format!("run {multi} -a any=libc.so.6:no_such_* -- true"));
+    output.error(2, "program 'any': no function of libc.so.6 matches 'no_such_*'");
+}
+
+/// One function of a pattern that can not be patched does not stand in the way of the others.
+fn unpatchable() {
+    const SOURCE: &str = "#include <stdint.h>\n\
+        __asm__(\".globl probed_short\\n.type probed_short,@function\\nprobed_short: nop\\n1: dec %edi\\njnz 1b\\n\"\n\
+        \"mov $7,%eax\\nret\\n.size probed_short,.-probed_short\\n\");\n\
+        int probed_short(int);\n\
+        __attribute__((noinline)) int probed_plain(int a) { return a * 3 + 1; }\n\
+        int main(void) { int (*volatile f)(int) = probed_plain; return f(2) + probed_short(3) - 14; }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(program) = tools::compile(folder.path(), SOURCE, &[]) else {
+        return println!("skipped: no compiler");
+    };
+    let program = program.display().to_string();
+    let at = format!("any={program}:probed_*");
+    let output = Run::start(["run", &object("multi"), "-a", &at, "--", &program]).finish();
+    output.expect(0, "program 'any' at probed_short: site ");
+    output.expect(0, "attached 1 probe to process").shows(&["hits: 1\n"]);
+    // Alone, it is an error.
+    let at = format!("any={program}:probed_s*");
+    let output = Run::start(["run", &object("multi"), "-a", &at, "--", &program]).finish();
+    output.error(2, "program 'any' at probed_short: site ");
 }
 
 fn flow() {

@@ -43,17 +43,20 @@ pub struct AttachReport {
 /// One wish: a program at a site.
 struct Wish {
     object: usize,
-    prog: usize,
+    /// The program.
     name: String,
+    /// ` at FUNCTION` where a pattern chose it, or empty.
+    place: String,
     spec: ProbeSpec,
 }
 
-/// Outcome for a program in a process: number of sites, or what stands in the way.
+/// Outcome for a program in a process: number of sites, and what stands in the way of others.
 struct Outcome {
     target: TargetId,
     object: usize,
     prog: String,
-    result: Result<usize, Error>,
+    sites: usize,
+    errors: Vec<Error>,
 }
 
 impl Override {
@@ -92,7 +95,7 @@ impl Session {
         for &target in targets {
             self.attach_target(target, overrides, &mut outcomes)?;
         }
-        report(outcomes)
+        report(outcomes, |target| self.pid(target))
     }
 
     fn check_overrides(&self, overrides: &[Override]) -> Result<(), Error> {
@@ -129,23 +132,24 @@ impl Session {
         let Some(target) = state.target.as_mut() else { return Ok(()) };
         let mut wishes = Vec::new();
         for (object, loaded) in self.objects.iter().enumerate() {
-            for (prog, (code, spec)) in loaded.progs().enumerate() {
+            for (code, spec) in loaded.progs() {
                 if only_tail_called(loaded, code, spec, overrides) {
                     continue;
                 }
                 let window = state.window;
                 match sites(target, loaded, (code, spec), window, overrides) {
-                    Ok(specs) => wishes.extend(specs.into_iter().map(|probe| Wish {
+                    Ok(specs) => wishes.extend(specs.into_iter().map(|(place, probe)| Wish {
                         object,
-                        prog,
                         name: spec.name.clone(),
+                        place,
                         spec: probe,
                     })),
                     Err(error) => outcomes.push(Outcome {
                         target: id,
                         object,
                         prog: spec.name.clone(),
-                        result: Err(error),
+                        sites: 0,
+                        errors: vec![error],
                     }),
                 }
             }
@@ -153,43 +157,44 @@ impl Session {
         let specs: Vec<ProbeSpec> = wishes.iter().map(|w| w.spec.clone()).collect();
         let results = target.attach_probes(&specs).map_err(at(""))?;
         for (wish, result) in wishes.into_iter().zip(results) {
-            let context = format!("program '{}': ", wish.name);
-            let result = result.map(|_| 1).map_err(at(&context));
-            merge(outcomes, id, &wish, result);
+            let context = format!("program '{}'{}: ", wish.name, wish.place);
+            merge(outcomes, id, &wish, result.map(|_| ()).map_err(at(&context)));
         }
         Ok(())
     }
 }
 
 /// Adds the result of one site to that of its program in that process.
-fn merge(outcomes: &mut Vec<Outcome>, target: TargetId, wish: &Wish, result: Result<usize, Error>) {
-    let same =
-        |o: &&mut Outcome| o.target == target && o.object == wish.object && o.prog == wish.name;
-    match outcomes.iter_mut().find(same) {
-        Some(outcome) => match (&mut outcome.result, result) {
-            (Ok(sites), Ok(more)) => *sites += more,
-            (Ok(_), Err(error)) => outcome.result = Err(error),
-            (Err(_), _) => {}
-        },
-        None => {
-            outcomes.push(Outcome { target, object: wish.object, prog: wish.name.clone(), result });
-        }
+fn merge(outcomes: &mut Vec<Outcome>, target: TargetId, wish: &Wish, result: Result<(), Error>) {
+    let same = |o: &Outcome| o.target == target && o.object == wish.object && o.prog == wish.name;
+    let index = outcomes.iter().position(same).unwrap_or_else(|| {
+        let (object, prog) = (wish.object, wish.name.clone());
+        outcomes.push(Outcome { target, object, prog, sites: 0, errors: Vec::new() });
+        outcomes.len() - 1
+    });
+    match result {
+        Ok(()) => outcomes[index].sites += 1,
+        Err(error) => outcomes[index].errors.push(error),
     }
-    debug_assert!(wish.prog < usize::MAX);
 }
 
-/// Errors of programs that are attached somewhere become warnings.
-fn report(outcomes: Vec<Outcome>) -> Result<AttachReport, Error> {
+/// Errors of programs that are attached somewhere become warnings. `pid` tells the process of a target.
+fn report(
+    outcomes: Vec<Outcome>,
+    pid: impl Fn(TargetId) -> Option<i32>,
+) -> Result<AttachReport, Error> {
     let works: Vec<(usize, String)> =
-        outcomes.iter().filter(|o| o.result.is_ok()).map(|o| (o.object, o.prog.clone())).collect();
+        outcomes.iter().filter(|o| o.sites > 0).map(|o| (o.object, o.prog.clone())).collect();
     let mut report = AttachReport::default();
-    for Outcome { target, object, prog, result } in outcomes {
-        match result {
-            Ok(sites) => report.attached.push(Attached { target, object, prog, sites }),
-            Err(error) if works.iter().any(|(o, p)| *o == object && *p == prog) => {
-                report.warnings.push(error.to_string());
+    for Outcome { target, object, prog, sites, errors } in outcomes {
+        for error in errors {
+            if !works.iter().any(|(o, p)| *o == object && *p == prog) {
+                return Err(error);
             }
-            Err(error) => return Err(error),
+            report.warnings.push(format!("process {}: {error}", pid(target).unwrap_or(0)));
+        }
+        if sites > 0 {
+            report.attached.push(Attached { target, object, prog, sites });
         }
     }
     if report.attached.is_empty() {
@@ -207,7 +212,7 @@ fn sites(
     prog: (&LoadedProg, &ProgSpec),
     window: WindowId,
     overrides: &[Override],
-) -> Result<Vec<ProbeSpec>, Error> {
+) -> Result<Vec<(String, ProbeSpec)>, Error> {
     let mut all = Vec::new();
     for to in wanted(loaded, prog.1, overrides)? {
         all.extend(sites_of(target, loaded, prog, window, &to)?);
@@ -222,7 +227,7 @@ fn sites_of(
     (prog, spec): (&LoadedProg, &ProgSpec),
     window: WindowId,
     to: &AttachTarget,
-) -> Result<Vec<ProbeSpec>, Error> {
+) -> Result<Vec<(String, ProbeSpec)>, Error> {
     let reference = prog_ref(loaded, prog, window);
     let context = format!("program '{}': ", spec.name);
     let unsupported = |what: String, advice| {
@@ -236,11 +241,18 @@ fn sites_of(
         AttachTarget::Uprobe { path, func, offset, ret } => {
             let what = symbolic(path, func, *offset);
             let site = target.resolve(&what).map_err(at(&context))?;
-            Ok(vec![probe(&site, reference, *ret)])
+            Ok(vec![(String::new(), probe(&site, reference, *ret))])
         }
         AttachTarget::UprobeMulti { path, pattern, ret, session: false } => {
             let found = target.functions(path, pattern).map_err(at(&context))?;
-            Ok(found.iter().map(|site| probe(site, reference, *ret)).collect())
+            if found.is_empty() {
+                let what = format!("{context}no function of {path} matches '{pattern}'");
+                return Err(Error::NothingAttached { what });
+            }
+            let place = |name: &Option<String>| {
+                name.as_ref().map(|name| format!(" at {name}")).unwrap_or_default()
+            };
+            Ok(found.iter().map(|s| (place(&s.name), probe(s, reference, *ret))).collect())
         }
         AttachTarget::UprobeMulti { session: true, .. } => {
             unsupported("a uprobe session".into(), "use --backend kernel")
