@@ -2,7 +2,7 @@
 //!
 //! BPF objects do not say what a program puts into a ring buffer. The type is taken from `--event`; else it is the struct
 //! of the event's size that a global pointer of the object names (`const struct event *unused`, the usual way to get a
-//! type into BTF); else the only struct of that size that is neither a key, a value nor a context.
+//! type into BTF); else the only struct of that size that is no key or value of a map; else the only one that is.
 
 use std::collections::HashMap;
 use stylet::user::{EventSource, Session};
@@ -80,29 +80,28 @@ impl EventTypes {
 
     fn guess(&mut self, object: usize, spec: &Spec) {
         let Some(btf) = &spec.btf else { return };
-        let declared = declared_by_pointers(btf, spec);
-        for &(ty, size) in &declared {
-            self.add(object, size, ty);
-        }
         let uses: Vec<TypeId> =
             spec.maps.iter().flat_map(|m| [m.btf_key_type_id, m.btf_value_type_id]).collect();
-        for (ty, kind) in btf.types() {
-            let Type::Struct(s) = kind else { continue };
-            let size = s.size as usize;
-            let name = btf.name(s.name_off);
-            let known = self.guessed.contains_key(&(object, size))
-                && declared.iter().any(|&(_, declared)| declared == size);
-            if !name.is_empty() && name != "pt_regs" && !uses.contains(&ty) && !known {
-                self.add(object, size, ty);
+        let structs = || {
+            btf.types().filter_map(|(ty, kind)| match kind {
+                Type::Struct(s) if !matches!(btf.name(s.name_off), "" | "pt_regs") => {
+                    Some((ty, s.size as usize))
+                }
+                _ => None,
+            })
+        };
+        let (used, free): (Vec<_>, Vec<_>) = structs().partition(|(ty, _)| uses.contains(ty));
+        // The first that has a type of a size decides it.
+        for tier in [declared_by_pointers(btf, spec), free, used] {
+            let mut found: HashMap<usize, Guess> = HashMap::new();
+            for (ty, size) in tier {
+                let one = found.entry(size).and_modify(|g| *g = Guess::Ambiguous);
+                one.or_insert(Guess::One(ty));
+            }
+            for (size, guess) in found {
+                self.guessed.entry((object, size)).or_insert(guess);
             }
         }
-    }
-
-    fn add(&mut self, object: usize, size: usize, ty: TypeId) {
-        self.guessed
-            .entry((object, size))
-            .and_modify(|g| *g = Guess::Ambiguous)
-            .or_insert(Guess::One(ty));
     }
 }
 

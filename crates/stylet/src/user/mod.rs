@@ -41,6 +41,8 @@ pub struct Session {
     next_prog: u32,
     last_repair: std::time::Instant,
     last_clock: std::time::Instant,
+    /// Programs read the time without a system call.
+    clock_set: bool,
 }
 
 /// What this backend offers to programs.
@@ -86,6 +88,7 @@ impl Session {
             next_prog: 0,
             last_repair: std::time::Instant::now(),
             last_clock: std::time::Instant::now(),
+            clock_set: false,
         })
     }
 

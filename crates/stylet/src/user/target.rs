@@ -18,6 +18,8 @@ const REPAIR_EVERY: Duration = Duration::from_millis(500);
 
 /// Time between two readings of the clock for programs, which would need a system call otherwise.
 const CLOCK_EVERY: Duration = Duration::from_millis(500);
+/// Time to the second reading, with which the first becomes of use.
+const CLOCK_FIRST: Duration = Duration::from_millis(25);
 
 /// A process of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,8 +179,9 @@ impl Session {
             .filter(|(_, fd)| !fd.revents().is_empty())
             .map(|(&i, _)| i)
             .collect();
-        if self.last_clock.elapsed() >= CLOCK_EVERY {
-            self.arena.refresh_clock();
+        let due = if self.clock_set { CLOCK_EVERY } else { CLOCK_FIRST };
+        if self.last_clock.elapsed() >= due {
+            self.clock_set = self.arena.refresh_clock();
             self.last_clock = Instant::now();
         }
         let ended: Vec<Ended> = ready.into_iter().map(|i| self.collect(i)).collect();
