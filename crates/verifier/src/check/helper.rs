@@ -180,14 +180,8 @@ impl Verifier<'_> {
 
     /// A tail call that succeeds leaves the function with whatever the other program returns.
     fn check_tail_call(&mut self) -> Res<()> {
-        if let Some(r) = self.cur.refs.first() {
-            let what = "tail_call";
-            return Err(Reject::inval(Kind::UnreleasedReference {
-                id: r.id,
-                alloc_insn: r.insn_idx,
-                what,
-            }));
-        }
+        // In a function the references stay with the state that its caller goes on with.
+        self.check_reference_leak("tail_call")?;
         if self.cur.curframe() == 0 {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use stylet_uapi::{HelperId, MapType};
 
 use super::helper::CallMeta;
 use super::mem::{Access, Dir, Value};
+use super::region::{F_INNER_MAP, constant_contents};
 use super::stack_read::slot_of;
 use crate::backtrack::Backtrack;
 use crate::env::Verifier;
@@ -59,11 +60,6 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
 
 fn dir_of(flags: ArgFlags) -> Dir {
     if flags.contains(ArgFlags::MEM_WRITE) { Dir::Write } else { Dir::Read }
-}
-
-/// Maps whose keys are indices: a constant one within bounds always has a value.
-fn can_elide_nullness(map: MapType) -> bool {
-    matches!(map, MapType::ARRAY | MapType::PERCPU_ARRAY)
 }
 
 impl Verifier<'_> {
@@ -228,14 +224,25 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// Whether a constant key below `max_entries` always has a value: keys are indices, and the map at run
+    /// time has as many as its definition says. Inner per-CPU arrays may have fewer than their template;
+    /// the kernel overlooks that.
+    fn can_elide_nullness(&self, map: u32) -> bool {
+        let def = self.maps[map as usize];
+        match def.map_type {
+            MapType::ARRAY => def.map_flags & F_INNER_MAP == 0,
+            MapType::PERCPU_ARRAY => (map as usize) < self.input.maps.len(),
+            _ => false,
+        }
+    }
+
     fn check_map_key_arg(&mut self, regno: u8, meta: &mut CallMeta) -> Res<()> {
         let Some(map) = meta.map else {
             return Err(Reject::acces(Kind::InvalidMapPtr { what: "key" }));
         };
-        let (key_size, map_type) =
-            (self.maps[map as usize].key_size, self.maps[map as usize].map_type);
+        let key_size = self.maps[map as usize].key_size;
         self.check_helper_mem_access(regno, key_size, Dir::Read, false, None)?;
-        if can_elide_nullness(map_type) {
+        if self.can_elide_nullness(map) {
             meta.const_key = self.constant_map_key(regno, key_size)?;
         }
         Ok(())
@@ -272,7 +279,7 @@ impl Verifier<'_> {
     /// A format string: constant, in a frozen read-only map, and ended by a zero.
     fn check_reg_const_str(&mut self, reg: &RegState, regno: u8) -> Res<()> {
         let map = self.map_of(reg);
-        if map.frozen.is_none() {
+        if constant_contents(map).is_none() {
             return Err(Reject::acces(Kind::NotReadOnlyMap { reg: regno }));
         }
         if !reg.is_const() {
@@ -291,7 +298,7 @@ impl Verifier<'_> {
 
     /// The bytes of a string in a frozen map, without the final zero.
     pub(crate) fn const_str(&self, reg: &RegState) -> Option<&[u8]> {
-        let contents = self.maps[reg.map as usize].frozen.as_ref()?;
+        let contents = constant_contents(self.maps[reg.map as usize])?;
         let at = i64::from(reg.off).checked_add(reg.bounds.const_value()? as i64)?;
         let tail = contents.get(usize::try_from(at).ok()?..)?;
         let end = tail.iter().position(|b| *b == 0)?;

@@ -3,6 +3,7 @@
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::MapType;
 
+use super::region::constant_contents;
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegFlags, RegState, RegType};
@@ -202,7 +203,7 @@ impl Verifier<'_> {
         let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) else { return Ok(()) };
         let map = self.map_of(reg);
         let frozen =
-            map.frozen.as_ref().filter(|_| map.map_type == MapType::ARRAY && reg.is_const());
+            constant_contents(map).filter(|_| map.map_type == MapType::ARRAY && reg.is_const());
         let Some(contents) = frozen else {
             self.load_unknown(a);
             return Ok(());

@@ -16,6 +16,14 @@ pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
 /// The program may only write the map's values (`BPF_F_WRONLY_PROG`).
 const F_WRONLY_PROG: u32 = 1 << 8;
 
+/// Inner maps may have another number of entries than their template (`BPF_F_INNER_MAP`).
+pub(crate) const F_INNER_MAP: u32 = 1 << 12;
+
+/// The map's contents when nobody can change them (`bpf_map_is_rdonly`).
+pub(crate) fn constant_contents(map: &MapDef) -> Option<&[u8]> {
+    map.frozen.as_deref().filter(|_| map.map_flags & F_RDONLY_PROG != 0)
+}
+
 impl Verifier<'_> {
     /// The map that a register names.
     pub(crate) fn map_of(&self, reg: &RegState) -> &MapDef {
