@@ -5,8 +5,8 @@ use super::target::{SITE, Target};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-use stylet::Object;
 use stylet::user::{LoadOptions, Override, Session};
+use stylet::{AttachTarget, Object};
 
 /// Processes started.
 const RUNS: usize = 15;
@@ -50,8 +50,11 @@ pub fn once(root: &Path, object: &str) -> Result<(), String> {
     session.load(&object, &LoadOptions::default()).map_err(text)?;
     let id = session.attach_pid(target.pid).map_err(text)?;
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
-    let to = Override::parse(&format!("{}:{SITE}", exe.display())).map_err(text)?;
-    session.attach_all(&[id], &[to]).map_err(text)?;
+    let open = object.autoload_progs().any(|p| p.sec.target == AttachTarget::None);
+    let site = Override::parse(&format!("{}:{SITE}", exe.display())).map_err(text)?;
+    session
+        .attach_all(&[id], if open { std::slice::from_ref(&site) } else { &[] })
+        .map_err(text)?;
     let spent = began.elapsed().as_secs_f64() * 1e3;
     session.detach_all().map_err(text)?;
     let status = std::fs::read_to_string("/proc/self/status").map_err(|e| e.to_string())?;
