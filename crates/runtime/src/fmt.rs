@@ -243,7 +243,11 @@ pub unsafe fn format(
             i += 1;
         } else {
             let (spec, end) = parse(fmt, i)?;
-            // SAFETY: `check` counted no more conversions than arguments.
+            // The text may lie in a map and change after `check` has counted its conversions.
+            if n >= nargs {
+                return Err(EINVAL);
+            }
+            // SAFETY: below `nargs`.
             let arg = unsafe { *args.add(n) };
             (i, n) = (end, n + 1);
             convert(out, &spec, arg, &mut room)?;

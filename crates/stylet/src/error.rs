@@ -139,6 +139,18 @@ pub enum Error {
         /// Why not.
         source: stylet_jit::Error,
     },
+    /// An initial entry of a map of maps or a program array that does not fit in.
+    #[error("{}: map '{map}': entry {slot}: {reason}", object.display())]
+    MapEntry {
+        /// The object.
+        object: PathBuf,
+        /// The map.
+        map: String,
+        /// The entry.
+        slot: u32,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Generated code refers to something that is not there.
     #[error("program '{prog}': generated code refers to what the arena does not have")]
     Link {

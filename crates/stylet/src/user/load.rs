@@ -1,7 +1,7 @@
 //! From an object to code and maps in the arena.
 
 use super::Session;
-use super::place;
+use super::{entries, place};
 use crate::prepare::{self, Infos};
 use crate::{Error, Object};
 use std::path::Path;
@@ -148,7 +148,13 @@ impl Session {
             let fail = |source| Error::Runtime { what: format!("map '{}'", map.name), source };
             for (slot, value) in &map.values {
                 let SlotValue::Map(inner) = value else { continue };
-                let Some(&inner) = ids.get(*inner as usize) else { continue };
+                let index = *inner as usize;
+                let (Some(&inner), Some(spec)) = (ids.get(index), object.spec.maps.get(index))
+                else {
+                    continue;
+                };
+                entries::inner_misfit(map, spec)
+                    .map_or(Ok(()), |reason| Err(bad_entry(object, map, *slot, reason)))?;
                 let inner = self.arena.map(inner).map_err(fail)?;
                 let outer = self.arena.map(*id).map_err(fail)?;
                 outer.update_inner(&slot.to_le_bytes(), &inner, 0).map_err(fail)?;
@@ -183,17 +189,29 @@ impl Session {
         maps: &[MapId],
         progs: &[LoadedProg],
     ) -> Result<(), Error> {
-        for (map, id) in object.spec.maps.iter().zip(maps) {
+        for (index, (map, id)) in object.spec.maps.iter().zip(maps).enumerate() {
             let fail = |source| Error::Runtime { what: format!("map '{}'", map.name), source };
-            for (slot, value) in &map.values {
-                let SlotValue::Prog(index) = value else { continue };
-                let Some(prog) = progs.iter().find(|p| p.spec == *index as usize) else { continue };
+            let entry = |(slot, value): &(u32, SlotValue)| {
+                let SlotValue::Prog(index) = value else { return None };
+                Some((*slot, progs.iter().find(|p| p.spec == *index as usize)?))
+            };
+            let all: Vec<(u32, &LoadedProg)> = map.values.iter().filter_map(entry).collect();
+            for (n, (slot, prog)) in all.iter().enumerate() {
+                let so_far = all[..=n].iter().map(|(_, p)| &p.verified);
+                let loaded = progs.iter().map(|p| &p.verified);
+                if let Some(reason) = entries::progs_misfit(index as u32, so_far, loaded) {
+                    return Err(bad_entry(object, map, *slot, reason));
+                }
                 let array = self.arena.map(*id).map_err(fail)?;
                 array.update_prog(*slot, prog.code_off).map_err(fail)?;
             }
         }
         Ok(())
     }
+}
+
+fn bad_entry(object: &Object, map: &MapSpec, slot: u32, reason: &'static str) -> Error {
+    Error::MapEntry { object: object.path.clone(), map: map.name.clone(), slot, reason }
 }
 
 /// Verifies one program of a relocated object.

@@ -4,6 +4,7 @@
 //! functions of those processes; events and maps are read from it live.
 
 mod attach;
+mod entries;
 mod events;
 mod load;
 mod map;
