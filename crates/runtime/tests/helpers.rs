@@ -207,6 +207,15 @@ fn snprintf() {
     assert_eq!(call(&a, 165, [0, 0, c"".as_ptr() as u64, ptr(&1u64), 7]), -EINVAL as i64);
 }
 
+/// As when another thread writes to a format in a map: here the text itself does.
+#[test]
+fn format_that_changes_after_its_check() {
+    let (a, mut fmt) = (arena(2), *b"%%dAAAA\0");
+    let at = ptr_mut(&mut fmt);
+    assert_eq!(call(&a, 165, [at + 3, 5, at, 0, 0]), -EINVAL as i64);
+    assert_eq!(&fmt[..5], b"%%d%d");
+}
+
 #[test]
 fn printk() {
     let a = arena(2);
