@@ -96,3 +96,24 @@ int read_user(struct pt_regs *ctx)
 	bpf_probe_read_user(&value, sizeof(value), (void *)PT_REGS_SP(ctx));
 	return 0;
 }
+
+// A CPU slot taken and given back.
+SEC("uprobe")
+int cpu_slot(struct pt_regs *ctx)
+{
+	return bpf_get_smp_processor_id();
+}
+
+SEC("uprobe")
+int hash_lookup(struct pt_regs *ctx)
+{
+	__u64 key = PT_REGS_PARM1(ctx) & 63;
+
+	return bpf_map_lookup_elem(&counts, &key) != 0;
+}
+
+SEC("uprobe")
+int pid_tgid(struct pt_regs *ctx)
+{
+	return bpf_get_current_pid_tgid();
+}

@@ -9,9 +9,12 @@ use stylet::user::{LoadOptions, Override, Session};
 use stylet::{Object, Spec};
 
 /// Programs measured: name, and whether they run at the return.
-const PROGS: [(&str, bool); 7] = [
+const PROGS: [(&str, bool); 10] = [
     ("empty", false),
     ("empty_ret", true),
+    ("cpu_slot", false),
+    ("pid_tgid", false),
+    ("hash_lookup", false),
     ("hash_update", false),
     ("hash_count", false),
     ("percpu_count", false),
