@@ -41,7 +41,7 @@ pub enum Command {
 pub enum Backend {
     /// Inside the traced processes: no root, no kernel BPF.
     User,
-    /// In the kernel, through bpf(2).
+    /// In the kernel, through bpf(2): refused, it does not exist yet.
     Kernel,
 }
 

@@ -10,7 +10,7 @@ use stylet_diag::Finding;
 use stylet_object::{AttachTarget, MapSpec, ProgSpec, SlotValue};
 use stylet_runtime::host::MapId;
 use stylet_runtime::map::MapDef as ArenaMapDef;
-use stylet_uapi::{HelperId, MapType, ProgType};
+use stylet_uapi::{HelperId, ProgType};
 use stylet_verifier::{MapDef, VerifiedProg, verify};
 
 /// Choices for loading an object.
@@ -264,9 +264,4 @@ fn check_writes(path: &Path, prog: &ProgSpec, verified: &VerifiedProg) -> Result
         }),
         None => Ok(()),
     }
-}
-
-/// Whether a map type keeps its values by CPU slot.
-pub(super) fn is_percpu(map_type: MapType) -> bool {
-    matches!(map_type, MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH)
 }

@@ -1,9 +1,10 @@
 //! Reading maps from outside.
 
-use super::{Session, load};
+use super::Session;
 use crate::Error;
 use stylet_object::MapSpec;
 use stylet_runtime::host::HostMap;
+use stylet_runtime::map::ops;
 use stylet_uapi::MapType;
 
 /// A map of a loaded object.
@@ -50,7 +51,7 @@ impl<'a> MapView<'a> {
 
     /// Whether its values are kept by CPU slot.
     pub fn is_percpu(&self) -> bool {
-        load::is_percpu(self.spec.map_type)
+        ops::is_percpu(self.spec.map_type)
     }
 
     /// The value of a key, `None` if it has none.
