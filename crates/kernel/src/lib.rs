@@ -1,0 +1,20 @@
+//! The kernel backend: a [`stylet_object::Spec`] loaded through bpf(2) into the running kernel.
+//!
+//! [`Kernel`] is what is known of the running kernel; [`Feature`] is what it may have; [`Map`], [`Prog`] and [`Link`] own
+//! its objects by file descriptor.
+
+mod error;
+mod feature;
+mod kernel;
+mod link;
+mod map;
+mod prog;
+pub mod sys;
+
+pub use error::{Error, Fault};
+pub use feature::Feature;
+pub use kernel::Kernel;
+pub use link::Link;
+pub use map::Map;
+pub use prog::{Prog, ProgLoad};
+pub use stylet_catalog::Release;

@@ -1,0 +1,67 @@
+//! System calls: bpf(2), perf_event_open(2), ioctl(2). The only place with `unsafe`; what it exports is safe.
+//!
+//! Every descriptor is an [`OwnedFd`](std::os::fd::OwnedFd) that is closed on exec.
+
+mod attr;
+mod btf;
+mod errno;
+mod info;
+mod link;
+mod map;
+mod perf;
+mod prog;
+
+pub use btf::btf_load;
+pub use errno::Errno;
+pub use info::{
+    BtfInfo, LinkInfo, MapInfo, ProgInfo, btf_info, map_info, next_id, object_by_id, prog_info,
+};
+pub use link::{LinkExtra, link_create, raw_tracepoint_open};
+pub use map::{MapCreate, MapFd, freeze, get_pinned, pin};
+pub use perf::{
+    PerfEventAttr, perf_event_disable, perf_event_enable, perf_event_open, perf_event_set_bpf,
+};
+pub use prog::{ProgAttr, prog_load};
+
+use std::os::fd::{FromRawFd, OwnedFd};
+
+use stylet_uapi::Cmd;
+
+/// Calls bpf(2) and returns what it returns.
+///
+/// # Safety
+/// `attr` must be what `cmd` expects, and each pointer in it must be valid for what the kernel does with it.
+pub(crate) unsafe fn bpf<T>(cmd: Cmd, attr: &mut T) -> Result<i64, Errno> {
+    // SAFETY: `attr` is a live object of the size that is given; the caller answers for what it holds.
+    let ret =
+        unsafe { libc::syscall(libc::SYS_bpf, cmd.0, core::ptr::from_mut(attr), size_of::<T>()) };
+    if ret < 0 { Err(Errno::last()) } else { Ok(ret) }
+}
+
+/// Like [`bpf`] for a command that returns a descriptor.
+///
+/// # Safety
+/// As for [`bpf`]; `cmd` must return a descriptor.
+pub(crate) unsafe fn bpf_fd<T>(cmd: Cmd, attr: &mut T) -> Result<OwnedFd, Errno> {
+    // SAFETY: the caller's contract is the same.
+    let fd = unsafe { bpf(cmd, attr)? };
+    // SAFETY: the kernel has just made this descriptor (with O_CLOEXEC) for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// A name as the kernel takes it: at most 15 bytes and a NUL; characters other than `[A-Za-z0-9_.]` become `_`
+/// (`bpf_obj_name_cpy`, kernel/bpf/syscall.c).
+pub(crate) fn obj_name(name: &str) -> [u8; stylet_uapi::limits::OBJ_NAME_LEN] {
+    let mut out = [0; stylet_uapi::limits::OBJ_NAME_LEN];
+    for (to, from) in out.iter_mut().take(stylet_uapi::limits::OBJ_NAME_LEN - 1).zip(name.bytes()) {
+        *to = if from.is_ascii_alphanumeric() || matches!(from, b'_' | b'.') { from } else { b'_' };
+    }
+    out
+}
+
+/// Bytes of a page.
+pub(crate) fn page_size() -> u32 {
+    // SAFETY: sysconf has no preconditions.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u32::try_from(size).unwrap_or(4096)
+}
