@@ -52,6 +52,16 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// The file ends before something that its headers speak of.
+    #[error("the file looks cut off: {what} ends at byte {end}, the file at {len}")]
+    CutOff {
+        /// Which part.
+        what: &'static str,
+        /// Where it ends by the headers, a byte offset.
+        end: u64,
+        /// Size of the file in bytes.
+        len: usize,
+    },
     /// A section's header is malformed or points outside of the file.
     #[error("ELF section #{index}: {reason}")]
     SectionHeader {

@@ -130,5 +130,12 @@ fn not_an_object() {
     assert_eq!(with(5, 7), Error::ByteOrder { data: 7 });
     assert_eq!(with(16, 2), Error::FileType { e_type: 2 });
     assert_eq!(with(18, 62), Error::Machine { machine: 62 });
-    assert!(matches!(with(40, 255), Error::Elf { what: "section table", .. }));
+    // The section table is moved behind the end.
+    assert!(matches!(with(40, 255), Error::CutOff { what: "the section table", .. }));
+    let cut = |len: usize| Spec::parse(&bytes[..len]).unwrap_err();
+    assert_eq!(cut(63), Error::CutOff { what: "the ELF header", end: 64, len: 63 });
+    for len in [64, bytes.len() / 2, bytes.len() - 1] {
+        let end = bytes.len() as u64;
+        assert_eq!(cut(len), Error::CutOff { what: "the section table", end, len });
+    }
 }

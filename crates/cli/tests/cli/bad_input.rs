@@ -58,7 +58,8 @@ fn truncated() {
     for len in [1, 4, 16, 63, 64, 65, 100, 1000, 4096, last / 2, last * 3 / 4, last - 64, last] {
         std::fs::write(&path, &bytes[..len]).expect("written");
         let output = run(&format!("run {} -- true", path.display()));
-        output.error(2, "cut.bpf.o: ");
+        let what = if len < 16 { "not an ELF file" } else { "the file looks cut off: " };
+        output.error(2, &format!("cut.bpf.o: {what}"));
         assert_eq!(output.stderr.lines().count(), 1, "{}", output.stderr);
     }
 }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use object::LittleEndian;
 use object::elf::{
     ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_BPF, EM_NONE, ET_REL, FileHeader64, Rel64,
-    SHT_SYMTAB, SectionHeader64,
+    SHT_NOBITS, SHT_SYMTAB, SectionHeader64,
 };
 use object::read::elf::{FileHeader as _, SectionHeader as _, SectionTable, Sym as _};
 
@@ -72,6 +72,7 @@ impl<'a> Elf<'a> {
     /// Reads and checks headers, names and bounds (`bpf_object__elf_init`, `bpf_object__elf_collect`).
     pub fn parse(bytes: &'a [u8]) -> Result<Elf<'a>, Error> {
         check_ident(bytes)?;
+        check_end(bytes, "the ELF header", 0, size_of::<Header>() as u64)?;
         let fail = |what| move |err: object::Error| Error::Elf { what, reason: err.to_string() };
         let header = Header::parse(bytes).map_err(fail("header"))?;
         let (e_type, machine) = (header.e_type(LE), header.e_machine(LE));
@@ -81,9 +82,14 @@ impl<'a> Elf<'a> {
         if e_type != ET_REL {
             return Err(Error::FileType { e_type });
         }
+        let entries = u64::from(header.e_shnum(LE)) * u64::from(header.e_shentsize(LE));
+        check_end(bytes, "the section table", header.e_shoff(LE), entries)?;
         let table = header.sections(LE, bytes).map_err(fail("section table"))?;
         let mut sections = Vec::with_capacity(table.len());
         for (index, shdr) in table.iter().enumerate() {
+            if shdr.sh_type(LE) != SHT_NOBITS {
+                check_end(bytes, "a section", shdr.sh_offset(LE), shdr.sh_size(LE))?;
+            }
             let section = section(&table, shdr, bytes);
             sections.push(section.map_err(|reason| Error::SectionHeader { index, reason })?);
         }
@@ -173,6 +179,14 @@ fn checked_name(raw: &[u8], max: usize) -> Result<&str, String> {
         return Err(format!("its name of {} bytes exceeds {max}", raw.len()));
     }
     core::str::from_utf8(raw).map_err(|_| "its name is not UTF-8".to_string())
+}
+
+/// Whether `size` bytes from `start` lie in the file. Sums that overflow are other faults than a lost end.
+fn check_end(bytes: &[u8], what: &'static str, start: u64, size: u64) -> Result<(), Error> {
+    match start.checked_add(size) {
+        Some(end) if end > bytes.len() as u64 => Err(Error::CutOff { what, end, len: bytes.len() }),
+        _ => Ok(()),
+    }
 }
 
 fn check_ident(bytes: &[u8]) -> Result<(), Error> {
