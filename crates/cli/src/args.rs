@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use stylet::ForProg;
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 a program was rejected by the verifier, 2 bad input, 3 a privilege or a feature is missing here
@@ -60,6 +61,9 @@ pub struct RunArgs {
     /// every program whose section names none. Given several times for a program, it is attached to each.
     #[arg(short, long = "attach", value_name = "[PROG=]TARGET")]
     pub attach: Vec<String>,
+    /// The number that bpf_get_attach_cookie returns; PROG=NUMBER for one program. Decimal or 0x and hexadecimal.
+    #[arg(long = "cookie", value_name = "[PROG=]NUMBER", value_parser = parse_cookie)]
+    pub cookies: Vec<ForProg<u64>>,
     /// Set a global variable of the object before it is loaded.
     #[arg(short = 'G', long = "set-global", value_name = "NAME=VALUE")]
     pub globals: Vec<String>,
@@ -135,9 +139,32 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
 }
 
+/// Parses `[PROG=]NUMBER`.
+fn parse_cookie(text: &str) -> Result<ForProg<u64>, String> {
+    let (prog, number) = match text.split_once('=') {
+        Some((prog, number)) => (Some(prog.to_owned()), number),
+        None => (None, text),
+    };
+    let value = match number.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => number.parse(),
+    };
+    let value = value.map_err(|_| format!("'{number}' is no 64-bit number"))?;
+    Ok(ForProg { prog, value })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn cookies() {
+        let all = ForProg { prog: None, value: 255 };
+        assert_eq!(parse_cookie("0xff"), Ok(all));
+        assert_eq!(parse_cookie("a=7"), Ok(ForProg { prog: Some("a".into()), value: 7 }));
+        assert!(parse_cookie("a=").is_err());
+        assert!(parse_cookie("18446744073709551616").is_err());
+    }
 
     #[test]
     fn durations() {

@@ -7,6 +7,7 @@
 mod error;
 mod object;
 mod prepare;
+mod session;
 mod symbolize;
 pub mod user;
 
@@ -14,5 +15,9 @@ pub use crate::object::Object;
 pub use crate::object::globals::for_each_var;
 pub use error::{Error, Fault};
 pub use prepare::{SpecNames, source_line, types_as_c};
+pub use session::{
+    AttachOptions, AttachReport, Attached, Ended, Entry, Event, EventSource, ForProg, LoadOptions,
+    Lost, MapView, Override, Printk, ProgStats, TargetId,
+};
 pub use stylet_object::{AttachTarget, MapKind, MapSpec, ProgSpec, Spec};
 pub use symbolize::{Mappings, Symbolizer};

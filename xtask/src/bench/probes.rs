@@ -5,8 +5,8 @@
 
 use super::kernel;
 use super::target::{SITE, Target};
-use stylet::user::{LoadOptions, Override, Session};
-use stylet::{Object, Spec};
+use stylet::user::Session;
+use stylet::{AttachOptions, LoadOptions, Object, Override, Spec};
 
 /// Programs measured: name, and whether they run at the return.
 const PROGS: [(&str, bool); 10] = [
@@ -69,7 +69,8 @@ fn user(object: &Object, target: &mut Target, name: &str) -> Result<f64, String>
     let id = session.attach_pid(target.pid).map_err(text)?;
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
     let to = Override::parse(&format!("{}:{SITE}", exe.display())).map_err(text)?;
-    session.attach_all(&[id], &[to]).map_err(text)?;
+    let options = AttachOptions { overrides: vec![to], ..AttachOptions::default() };
+    session.attach_all(&[id], &options).map_err(text)?;
     let cost = target.run(CALLS);
     session.detach_all().map_err(text)?;
     cost

@@ -5,8 +5,8 @@ use super::target::{SITE, Target};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
-use stylet::user::{LoadOptions, Override, Session};
-use stylet::{AttachTarget, Object};
+use stylet::user::Session;
+use stylet::{AttachOptions, AttachTarget, LoadOptions, Object, Override};
 
 /// Processes started.
 const RUNS: usize = 15;
@@ -52,8 +52,9 @@ pub fn once(root: &Path, object: &str) -> Result<(), String> {
     let exe = std::env::current_exe().map_err(|e| e.to_string())?;
     let open = object.autoload_progs().any(|p| p.sec.target == AttachTarget::None);
     let site = Override::parse(&format!("{}:{SITE}", exe.display())).map_err(text)?;
+    let overrides = if open { vec![site] } else { vec![] };
     session
-        .attach_all(&[id], if open { std::slice::from_ref(&site) } else { &[] })
+        .attach_all(&[id], &AttachOptions { overrides, ..AttachOptions::default() })
         .map_err(text)?;
     let spent = began.elapsed().as_secs_f64() * 1e3;
     session.detach_all().map_err(text)?;

@@ -5,7 +5,8 @@
 //! type into BTF); else the only struct of that size that is no key or value of a map; else the only one that is.
 
 use std::collections::HashMap;
-use stylet::user::{EventSource, Session};
+use stylet::EventSource;
+use stylet::user::Session;
 use stylet_btf::{Btf, Kind, Type, TypeId};
 use stylet_object::Spec;
 

@@ -6,8 +6,8 @@ use super::value::{hex, to_json};
 use crate::args::RunArgs;
 use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write};
-use stylet::Error;
-use stylet::user::{Event, EventSource, Session, TargetId};
+use stylet::user::Session;
+use stylet::{Error, Event, EventSource, TargetId};
 use stylet_btf::value;
 
 /// Prints events, counts them, and remembers what stack traces need.

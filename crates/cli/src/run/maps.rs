@@ -4,8 +4,8 @@ use super::value::{as_integer, hex, to_json};
 use super::{hist, stacks};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
-use stylet::user::{Entry, MapView, Session};
-use stylet::{Error, MapKind};
+use stylet::user::Session;
+use stylet::{Entry, Error, MapKind, MapView};
 use stylet_btf::{Btf, Type, TypeId, Value, value};
 use stylet_uapi::MapType;
 

@@ -16,8 +16,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use stylet::user::{Ended, LoadOptions, Session, TargetId};
-use stylet::{Error, Object};
+use stylet::user::Session;
+use stylet::{AttachOptions, Ended, Error, LoadOptions, Object, TargetId};
 
 /// Longest sleep between two looks at the rings.
 const IDLE: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         return Err(Error::NoKernelBackend);
     }
     let objects = plan::open(args)?;
-    let overrides = plan::overrides(args)?;
+    let attach = plan::attach_options(args)?;
     let stop = stop_flag()?;
     let mut session = Session::new()?;
     let options =
@@ -42,7 +42,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         session.load(object, &options)?;
     }
     let mut live = Live::new(&session, args)?;
-    let result = trace(args, &mut session, &overrides, &stop, &mut live);
+    let result = trace(args, &mut session, &attach, &stop, &mut live);
     // Whatever happened, the processes are left as they were.
     let detached = session.detach_all();
     live.drain(&session)?;
@@ -61,7 +61,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
 fn trace(
     args: &RunArgs,
     session: &mut Session,
-    overrides: &[stylet::user::Override],
+    attach: &AttachOptions,
     stop: &AtomicBool,
     live: &mut Live,
 ) -> Result<(), Error> {
@@ -78,7 +78,7 @@ fn trace(
         targets.push(target);
         command = Some(target);
     }
-    let report = session.attach_all(&targets, overrides)?;
+    let report = session.attach_all(&targets, attach)?;
     for warning in report.warnings.iter().take(MAX_WARNINGS) {
         eprintln!("warning: {warning}");
     }

@@ -3,8 +3,8 @@
 use crate::args::{Cli, RunArgs};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use stylet::user::{AttachReport, Override, Session};
-use stylet::{Error, Object};
+use stylet::user::Session;
+use stylet::{AttachOptions, AttachReport, Error, Object, Override};
 
 /// Ends the process with a usage error when the arguments make no sense together.
 pub fn check(args: &RunArgs) {
@@ -48,16 +48,23 @@ pub fn open(args: &RunArgs) -> Result<Vec<Object>, Error> {
     Ok(objects)
 }
 
-/// The targets of `--attach`.
-pub fn overrides(args: &RunArgs) -> Result<Vec<Override>, Error> {
-    args.attach.iter().map(|text| Override::parse(text)).collect()
+/// `--attach` and `--cookie`.
+pub fn attach_options(args: &RunArgs) -> Result<AttachOptions, Error> {
+    Ok(AttachOptions {
+        overrides: args
+            .attach
+            .iter()
+            .map(|text| Override::parse(text))
+            .collect::<Result<_, _>>()?,
+        cookies: args.cookies.clone(),
+    })
 }
 
 /// `attached 6 probes to process 123`.
 pub fn attached_line(report: &AttachReport, session: &Session) -> String {
     let mut pids: Vec<String> = Vec::new();
     for attached in &report.attached {
-        let pid = session.pid(attached.target).unwrap_or(0).to_string();
+        let pid = attached.target.and_then(|t| session.pid(t)).unwrap_or(0).to_string();
         if !pids.contains(&pid) {
             pids.push(pid);
         }

@@ -1,44 +1,14 @@
 //! Programs to functions of processes.
 
 use super::load::Loaded;
-use super::target::{TargetId, at};
+use super::target::at;
 use super::{LoadedProg, Session, place};
 use crate::Error;
+use crate::session::{AttachOptions, AttachReport, Attached, ForProg, Override, TargetId};
 use stylet_inject::symbols::{Place, Symbolic};
 use stylet_inject::{Kind, ProbeSpec, ProgRef, Resolved, WindowId};
 use stylet_object::{AttachTarget, ProgSpec, SecSpec, SlotValue};
 use stylet_uapi::HelperId;
-
-/// Where a program is to be attached, instead of where its section says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Override {
-    /// The program; `None` for every program whose section names no target.
-    pub prog: Option<String>,
-    /// `PATH:FUNC[+OFFSET]`, as in `SEC("uprobe/...")`.
-    pub to: String,
-}
-
-/// An attached program.
-#[derive(Clone, Debug)]
-pub struct Attached {
-    /// The process.
-    pub target: TargetId,
-    /// Number of the object.
-    pub object: usize,
-    /// Name of the program.
-    pub prog: String,
-    /// Number of sites.
-    pub sites: usize,
-}
-
-/// What [`Session::attach_all`] did.
-#[derive(Clone, Debug, Default)]
-pub struct AttachReport {
-    /// One entry a program and process.
-    pub attached: Vec<Attached>,
-    /// What could not be attached although the same program could elsewhere.
-    pub warnings: Vec<String>,
-}
 
 /// One wish: a program at a site.
 struct Wish {
@@ -59,26 +29,6 @@ struct Outcome {
     errors: Vec<Error>,
 }
 
-impl Override {
-    /// Parses `[PROG=]PATH:FUNC[+OFFSET]`.
-    ///
-    /// # Errors
-    /// [`Error::AttachSyntax`].
-    pub fn parse(text: &str) -> Result<Override, Error> {
-        let (prog, to) = match text.split_once('=') {
-            Some((prog, to)) => (Some(prog.to_owned()), to),
-            None => (None, text),
-        };
-        let bad = |reason| Error::AttachSyntax { text: text.to_owned(), reason };
-        match to.rsplit_once(':') {
-            Some((path, func)) if !path.is_empty() && !func.is_empty() => {
-                Ok(Override { prog, to: to.to_owned() })
-            }
-            _ => Err(bad("expected [PROG=]PATH:FUNC[+OFFSET]")),
-        }
-    }
-}
-
 impl Session {
     /// Attaches every loaded program to every target that has its function. A program that can be attached nowhere is an
     /// error; one that can be attached in some targets only is a warning for the others.
@@ -88,17 +38,18 @@ impl Session {
     pub fn attach_all(
         &mut self,
         targets: &[TargetId],
-        overrides: &[Override],
+        options: &AttachOptions,
     ) -> Result<AttachReport, Error> {
-        self.check_overrides(overrides)?;
+        self.check_overrides(&options.overrides)?;
         let mut outcomes = Vec::new();
         for &target in targets {
-            self.attach_target(target, overrides, &mut outcomes)?;
+            self.attach_target(target, options, &mut outcomes)?;
         }
         report(outcomes, |target| self.pid(target))
     }
 
     fn check_overrides(&self, overrides: &[Override]) -> Result<(), Error> {
+        overrides.iter().try_for_each(Override::check_place)?;
         let mut progs = self.objects.iter().flat_map(Loaded::progs);
         let open = progs.any(|(_, spec)| spec.sec.target == AttachTarget::None);
         if let Some(unused) = overrides.iter().find(|o| o.prog.is_none() && !open) {
@@ -125,7 +76,7 @@ impl Session {
     fn attach_target(
         &mut self,
         id: TargetId,
-        overrides: &[Override],
+        options: &AttachOptions,
         outcomes: &mut Vec<Outcome>,
     ) -> Result<(), Error> {
         let state = &mut self.targets[id.0];
@@ -133,11 +84,11 @@ impl Session {
         let mut wishes = Vec::new();
         for (object, loaded) in self.objects.iter().enumerate() {
             for (code, spec) in loaded.progs() {
-                if only_tail_called(loaded, code, spec, overrides) {
+                if only_tail_called(loaded, code, spec, &options.overrides) {
                     continue;
                 }
                 let window = state.window;
-                match sites(target, loaded, (code, spec), window, overrides) {
+                match sites(target, loaded, (code, spec), window, options) {
                     Ok(specs) => wishes.extend(specs.into_iter().map(|(place, probe)| Wish {
                         object,
                         name: spec.name.clone(),
@@ -194,7 +145,7 @@ fn report(
             report.warnings.push(format!("process {}: {error}", pid(target).unwrap_or(0)));
         }
         if sites > 0 {
-            report.attached.push(Attached { target, object, prog, sites });
+            report.attached.push(Attached { target: Some(target), object, prog, sites });
         }
     }
     if report.attached.is_empty() {
@@ -211,11 +162,14 @@ fn sites(
     loaded: &Loaded,
     prog: (&LoadedProg, &ProgSpec),
     window: WindowId,
-    overrides: &[Override],
+    options: &AttachOptions,
 ) -> Result<Vec<(String, ProbeSpec)>, Error> {
     let mut all = Vec::new();
-    for to in wanted(loaded, prog.1, overrides)? {
+    for to in wanted(loaded, prog.1, &options.overrides)? {
         all.extend(sites_of(target, loaded, prog, window, &to)?);
+    }
+    if let Some(&cookie) = ForProg::find(&options.cookies, &prog.1.name) {
+        all.iter_mut().for_each(|(_, probe)| probe.prog.cookie = cookie);
     }
     Ok(all)
 }

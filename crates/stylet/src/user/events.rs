@@ -3,72 +3,9 @@
 use super::Session;
 use super::load::Loaded;
 use crate::Error;
+use crate::session::{Event, EventSource, Lost, Printk, ProgStats};
 use stylet_runtime::host::{MapId, RingReader};
 use stylet_uapi::MapType;
-
-/// Where an event comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EventSource {
-    /// A ring buffer or perf event array.
-    Map {
-        /// Number of the object in [`Session::objects`].
-        object: usize,
-        /// Index of the map in its `Spec::maps`.
-        map: usize,
-    },
-    /// `bpf_trace_printk`, `bpf_trace_vprintk`.
-    Printk,
-}
-
-/// One event.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// Where it comes from.
-    pub source: EventSource,
-    /// CPU slot of a perf event, 0 otherwise.
-    pub cpu: u32,
-    /// What the program sent; for [`EventSource::Printk`] what [`Session::printk`] reads.
-    pub data: Vec<u8>,
-}
-
-/// A line of `bpf_trace_printk`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Printk {
-    /// `CLOCK_MONOTONIC`, nanoseconds.
-    pub time_ns: u64,
-    /// Process.
-    pub pid: u32,
-    /// Thread.
-    pub tid: u32,
-    /// CPU slot.
-    pub cpu: u32,
-    /// The program that printed it.
-    pub prog: String,
-    /// Name of the thread.
-    pub comm: String,
-    /// The text.
-    pub text: String,
-}
-
-/// Events lost by one source.
-#[derive(Clone, Copy, Debug)]
-pub struct Lost {
-    /// The source.
-    pub source: EventSource,
-    /// Records that found no room.
-    pub records: u64,
-}
-
-/// How often a program ran (`run_cnt`, `recursion_misses` of `struct bpf_prog_info`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgStats {
-    /// Its name.
-    pub name: String,
-    /// Runs; unknown for a program that needs no CPU slot, whose runs are not counted.
-    pub runs: Option<u64>,
-    /// Runs refused because the thread was in a program already, or no slot was free.
-    pub misses: u64,
-}
 
 /// Most events taken from one source before the next gets its turn.
 const BATCH: usize = 4096;
@@ -108,10 +45,10 @@ impl Session {
         };
         Some(Printk {
             time_ns: u64::from_le_bytes(head.get(..8)?.try_into().ok()?),
-            pid: word(offset_of!(PrintkHdr, tgid))?,
+            pid: Some(word(offset_of!(PrintkHdr, tgid))?),
             tid: word(offset_of!(PrintkHdr, pid))?,
             cpu: word(offset_of!(PrintkHdr, cpu))?,
-            prog: progs.find(|(p, _)| p.id == id).map(|(_, s)| s.name.clone()).unwrap_or_default(),
+            prog: progs.find(|(p, _)| p.id == id).map(|(_, s)| s.name.clone()),
             comm: string(head.get(comm..comm + 16)?),
             text: string(text),
         })

@@ -3,6 +3,7 @@
 use super::Session;
 use super::{entries, place};
 use crate::prepare::{self, Infos};
+use crate::session::LoadOptions;
 use crate::{Error, Object};
 use std::path::Path;
 use stylet_catalog::Env;
@@ -12,15 +13,6 @@ use stylet_runtime::host::MapId;
 use stylet_runtime::map::MapDef as ArenaMapDef;
 use stylet_uapi::{HelperId, ProgType};
 use stylet_verifier::{MapDef, VerifiedProg, verify};
-
-/// Choices for loading an object.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LoadOptions {
-    /// Allow programs that change the traced process.
-    pub allow_write: bool,
-    /// Verbosity of the verifier's log in a rejection, 0 to 2.
-    pub log_level: u32,
-}
 
 /// An object whose programs passed the verifier and whose code and maps are in the arena.
 pub struct Loaded {

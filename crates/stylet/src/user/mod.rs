@@ -12,11 +12,7 @@ mod place;
 mod target;
 pub mod vmlinux;
 
-pub use attach::{AttachReport, Attached, Override};
-pub use events::{Event, EventSource, Lost, Printk, ProgStats};
-pub use load::{LoadOptions, Loaded, LoadedProg};
-pub use map::{Entry, MapView};
-pub use target::{Ended, TargetId};
+pub use load::{Loaded, LoadedProg};
 
 use crate::{Error, Object};
 

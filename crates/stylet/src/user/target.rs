@@ -2,6 +2,7 @@
 
 use super::Session;
 use crate::Error;
+use crate::session::{Ended, TargetId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
@@ -20,23 +21,6 @@ const REPAIR_EVERY: Duration = Duration::from_millis(500);
 const CLOCK_EVERY: Duration = Duration::from_millis(500);
 /// Time to the second reading, with which the first becomes of use.
 const CLOCK_FIRST: Duration = Duration::from_millis(25);
-
-/// A process of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TargetId(pub(super) usize);
-
-/// A process that has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// Which.
-    pub target: TargetId,
-    /// Its process id.
-    pub pid: i32,
-    /// Exit status of a process that the session started and that exited.
-    pub status: Option<i32>,
-    /// Signal that ended it, where known.
-    pub signal: Option<i32>,
-}
 
 pub(super) struct TargetState {
     pub pid: i32,
