@@ -3,6 +3,7 @@
 mod bench;
 mod facts;
 mod objects;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +11,8 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: cargo xtask TASK
   bench SUBJECT       measure: probes (cost of a probe, beside the kernel's), jit (machine code beside clang's)
   facts DIR           generate the tables of crates/catalog from the facts in DIR
-  objects [--check]   build the prebuilt .bpf.o from their sources, or check them";
+  objects [--check]   build the prebuilt .bpf.o from their sources, or check them
+  vm [TEST…]          run the kernel backend's tests on Linux releases under QEMU (vm --help)";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -19,13 +21,14 @@ fn main() -> ExitCode {
         None => ("", &[][..]),
     };
     let result = match task {
-        "bench" => bench::run(&root(), rest),
-        "facts" => facts::run(rest),
-        "objects" => objects::run(&root(), rest),
+        "bench" => bench::run(&root(), rest).map(|()| ExitCode::SUCCESS),
+        "facts" => facts::run(rest).map(|()| ExitCode::SUCCESS),
+        "objects" => objects::run(&root(), rest).map(|()| ExitCode::SUCCESS),
+        "vm" => vm::run(&root(), rest),
         _ => Err(USAGE.into()),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(message) => {
             eprintln!("{message}");
             ExitCode::from(2)

@@ -1,0 +1,90 @@
+//! Boots one guest and collects what it reports.
+
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::kernels::Kernel;
+use super::report::{Event, KernelReport};
+
+const QEMU: &str = "qemu-system-x86_64";
+
+/// How long a guest may be silent: while it boots, and between two results. Generous: hosts are busy.
+const SILENCE: Duration = Duration::from_secs(180);
+
+/// Status with which QEMU ends if the guest writes 0 (all as declared) or 1 (a test failed) to the exit device.
+const EXITS: [i32; 2] = [1, 3];
+
+/// Whether QEMU is there; the error says how to get it.
+pub fn find_qemu() -> Result<(), String> {
+    let out = Command::new(QEMU).arg("--version").output();
+    out.map(drop).map_err(|e| format!("{QEMU}: {e} (package qemu-system-x86)"))
+}
+
+/// Boots `kernel`; `folder` takes the console's output and the results.
+pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelReport, String> {
+    let (console, results) = (folder.join("console"), folder.join("results"));
+    let start = Instant::now();
+    let mut child = command(kernel, initramfs, &console, &results)
+        .spawn()
+        .map_err(|e| format!("{QEMU}: {e}"))?;
+    let ended = wait(&mut child, &results);
+    let text = std::fs::read_to_string(&results).unwrap_or_default();
+    let events: Vec<Event> =
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut report = KernelReport::new(kernel, events, start.elapsed());
+    match ended {
+        Err(why) => report.broken = Some(why),
+        Ok(status) if !report.complete || !status.code().is_some_and(|c| EXITS.contains(&c)) => {
+            report.broken = Some(format!("the guest ended early ({status})"));
+        }
+        Ok(_) => {}
+    }
+    if report.broken.is_some() {
+        let console =
+            String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
+        let lines: Vec<&str> = console.lines().collect();
+        report.console = lines[lines.len().saturating_sub(40)..].join("\n");
+    }
+    Ok(report)
+}
+
+/// QEMU's command line: emulated (a `/dev/kvm` that is there may hang), single-threaded (other modes oops now and then).
+fn command(kernel: &Kernel, initramfs: &Path, console: &Path, results: &Path) -> Command {
+    let mut command = Command::new(QEMU);
+    command
+        .args(["-accel", "tcg,thread=single", "-cpu", "max,la57=off", "-m", "512", "-smp", "1"])
+        .args(["-nographic", "-nodefaults", "-no-reboot"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .arg("-serial")
+        .arg(format!("file:{}", results.display()))
+        .arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", "console=ttyS0 panic=-1 nokaslr mitigations=off"])
+        .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
+        .stdin(Stdio::null());
+    command
+}
+
+/// Waits for QEMU; ends it if the guest is silent for too long.
+fn wait(child: &mut Child, results: &Path) -> Result<ExitStatus, String> {
+    let (mut length, mut heard) = (0, Instant::now());
+    loop {
+        if let Some(status) = child.try_wait().map_err(|e| format!("{QEMU}: {e}"))? {
+            return Ok(status);
+        }
+        let now = std::fs::metadata(results).map_or(0, |m| m.len());
+        if now != length {
+            (length, heard) = (now, Instant::now());
+        }
+        if heard.elapsed() > SILENCE {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("the guest was silent for {} s", SILENCE.as_secs()));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
