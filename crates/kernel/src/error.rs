@@ -1,6 +1,9 @@
 //! The kernel backend's one error type.
 
+use std::path::PathBuf;
+
 use stylet_catalog::Release;
+use stylet_uapi::{LinkType, MapType};
 
 use crate::feature::Feature;
 use crate::sys::Errno;
@@ -62,6 +65,70 @@ pub enum Error {
         /// What was being done, and to what.
         what: String,
     },
+    /// A program cannot be attached.
+    #[error("program '{prog}' cannot be attached to {to}: {why}{}", because(*errno))]
+    Attach {
+        /// The program.
+        prog: String,
+        /// Where: `tracepoint 'sched/sched_switch'`.
+        to: String,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
+        /// Why not, and what would help.
+        why: String,
+    },
+    /// A link does not allow an operation.
+    #[error("a {link_type} link cannot be {op}: {why}{}", because(*errno))]
+    LinkOp {
+        /// The operation: `pinned`, `given another program`.
+        op: &'static str,
+        /// Type of the link.
+        link_type: LinkType,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
+        /// Why not, and what would help.
+        why: String,
+    },
+    /// Something is wrong with a path in a BPF file system.
+    #[error("{}: {why}{}", path.display(), because(*errno))]
+    Pin {
+        /// The path.
+        path: PathBuf,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
+        /// What is wrong, and what would help.
+        why: String,
+    },
+    /// A map cannot be used that way.
+    #[error("map '{map}' (of type {map_type}) cannot be {what}: {why}")]
+    MapUse {
+        /// The map.
+        map: String,
+        /// Its type.
+        map_type: MapType,
+        /// The operation: `read as a ring buffer`.
+        what: &'static str,
+        /// Why not.
+        why: String,
+    },
+    /// Memory shared with the kernel holds what the kernel would not have written: someone else writes to it.
+    #[error("{what} is corrupt at position {position}: another process writes to it")]
+    Corrupt {
+        /// The buffer.
+        what: String,
+        /// Byte position, from the buffer's creation on.
+        position: u64,
+    },
+    /// Something is too large for its place.
+    #[error("{what} has {len} bytes; there is room for {limit}")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// Its bytes.
+        len: usize,
+        /// The most there can be.
+        limit: usize,
+    },
     /// The object can not be fitted to the kernel.
     #[error(transparent)]
     Object(#[from] stylet_object::Error),
@@ -71,7 +138,15 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Error::Missing { .. } | Error::Denied { .. } | Error::Sys { .. } => Fault::Environment,
+            Error::Missing { .. }
+            | Error::Denied { .. }
+            | Error::Sys { .. }
+            | Error::Corrupt { .. } => Fault::Environment,
+            Error::Attach { .. }
+            | Error::LinkOp { .. }
+            | Error::Pin { .. }
+            | Error::MapUse { .. }
+            | Error::TooLarge { .. } => Fault::Input,
             Error::Rejected { .. } => Fault::Verdict,
             Error::Object(_) => Fault::Input,
         }
@@ -86,7 +161,11 @@ impl Error {
     /// The error number that the kernel answered, where it did.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Error::Missing { errno, .. } => *errno,
+            Error::Missing { errno, .. }
+            | Error::Attach { errno, .. }
+            | Error::LinkOp { errno, .. }
+            | Error::Pin { errno, .. } => *errno,
+            Error::MapUse { .. } | Error::Corrupt { .. } | Error::TooLarge { .. } => None,
             Error::Rejected { errno, .. }
             | Error::Denied { errno, .. }
             | Error::Sys { errno, .. } => Some(*errno),

@@ -6,7 +6,7 @@
 mod error;
 mod feature;
 mod kernel;
-mod link;
+pub mod link;
 mod map;
 mod prog;
 pub mod sys;
@@ -14,7 +14,7 @@ pub mod sys;
 pub use error::{Error, Fault};
 pub use feature::Feature;
 pub use kernel::Kernel;
-pub use link::Link;
+pub use link::{Leftover, Link, LinkDetails, LinkInfo};
 pub use map::Map;
 pub use prog::{Prog, ProgLoad};
 pub use stylet_catalog::Release;

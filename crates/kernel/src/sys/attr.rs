@@ -117,6 +117,82 @@ pub(super) struct BtfLoadAttr {
     pub log_true_size: u32,
 }
 
+/// `BPF_MAP_*_BATCH`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct MapBatchAttr {
+    pub in_batch: u64,
+    pub out_batch: u64,
+    pub keys: u64,
+    pub values: u64,
+    pub count: u32,
+    pub map_fd: u32,
+    pub elem_flags: u64,
+    pub flags: u64,
+}
+
+/// `BPF_PROG_TEST_RUN`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct TestRunAttr {
+    pub prog_fd: u32,
+    pub retval: u32,
+    pub data_size_in: u32,
+    pub data_size_out: u32,
+    pub data_in: u64,
+    pub data_out: u64,
+    pub repeat: u32,
+    pub duration: u32,
+    pub ctx_size_in: u32,
+    pub ctx_size_out: u32,
+    pub ctx_in: u64,
+    pub ctx_out: u64,
+    pub flags: u32,
+    pub cpu: u32,
+    pub batch_size: u32,
+    pub pad: u32,
+}
+
+/// `BPF_ENABLE_STATS`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct EnableStatsAttr {
+    pub stats_type: u32,
+}
+
+/// `BPF_LINK_UPDATE`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct LinkUpdateAttr {
+    pub link_fd: u32,
+    pub new_prog_fd: u32,
+    pub flags: u32,
+    pub old_prog_fd: u32,
+}
+
+/// `BPF_LINK_DETACH`, and `BPF_ITER_CREATE` with flags.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct LinkFdAttr {
+    pub link_fd: u32,
+    pub flags: u32,
+}
+
+/// `BPF_TASK_FD_QUERY`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct TaskFdQueryAttr {
+    pub pid: u32,
+    pub fd: u32,
+    pub flags: u32,
+    pub buf_len: u32,
+    pub buf: u64,
+    pub prog_id: u32,
+    pub fd_type: u32,
+    pub probe_offset: u64,
+    pub probe_addr: u64,
+}
+
 const _: () = assert!(size_of::<MapCreateAttr>() == 80);
 const _: () = assert!(size_of::<ProgLoadAttr>() == 152);
 const _: () = assert!(size_of::<BtfLoadAttr>() == 32);

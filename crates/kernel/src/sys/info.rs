@@ -108,7 +108,7 @@ pub struct LinkInfo {
 }
 
 /// Plain numbers, which any bytes are.
-trait Plain: Copy + Default {}
+pub(super) trait Plain: Copy + Default {}
 impl Plain for ProgInfo {}
 impl Plain for MapInfo {}
 impl Plain for BtfInfo {}
@@ -122,7 +122,7 @@ const _: () = assert!(size_of::<BtfInfo>() == 32);
 ///
 /// # Safety
 /// The pointers in `info` must be valid for as many records as the counts beside them say.
-unsafe fn get<T: Plain>(fd: BorrowedFd<'_>, info: &mut T) -> Result<(), Errno> {
+pub(super) unsafe fn get<T: Plain>(fd: BorrowedFd<'_>, info: &mut T) -> Result<(), Errno> {
     let mut attr = InfoAttr {
         bpf_fd: fd.as_raw_fd() as u32,
         info_len: size_of::<T>() as u32,

@@ -4,24 +4,40 @@
 
 mod attr;
 mod btf;
+mod cpus;
+mod elem;
+mod epoll;
 mod errno;
+mod fs;
 mod info;
 mod link;
+mod link_info;
+mod link_ops;
 mod map;
+mod mapping;
 mod perf;
 mod prog;
+mod run;
 
 pub use btf::btf_load;
+pub use cpus::{online_cpus, possible_cpus};
+pub use elem::ReadBatch;
+pub use epoll::{epoll_add, epoll_create, epoll_wait};
 pub use errno::Errno;
+pub use fs::{file_system, mount};
 pub use info::{
     BtfInfo, LinkInfo, MapInfo, ProgInfo, btf_info, map_info, next_id, object_by_id, prog_info,
 };
 pub use link::{LinkExtra, link_create, raw_tracepoint_open};
+pub use link_info::{LinkRecord, TaskFd, link_record, task_fd_query};
+pub use link_ops::{iter_create, link_detach, link_update};
 pub use map::{MapCreate, MapFd, freeze, get_pinned, pin};
+pub use mapping::Mapping;
 pub use perf::{
     PerfEventAttr, perf_event_disable, perf_event_enable, perf_event_open, perf_event_set_bpf,
 };
 pub use prog::{ProgAttr, prog_load};
+pub use run::{TestRunArgs, enable_stats, test_run};
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
