@@ -198,53 +198,9 @@ pub enum Error {
         /// `probe` or `window`.
         what: &'static str,
     },
-    /// A file could not be read.
-    #[error("{}: {source}", path.display())]
-    File {
-        /// File.
-        path: PathBuf,
-        /// Cause.
-        source: io::Error,
-    },
-    /// A file is not a usable ELF file.
-    #[error("{}: {why}", path.display())]
-    BadElf {
-        /// File.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// `path:function` names nothing.
-    #[error("{}: no function `{name}`{}", path.display(), suggestion(near))]
-    NoSymbol {
-        /// File.
-        path: PathBuf,
-        /// Wanted name.
-        name: String,
-        /// Names that are close, best first.
-        near: Vec<String>,
-    },
-    /// The symbol is an indirect function.
-    #[error(
-        "{}: `{name}` is an IFUNC: its symbol is the resolver, which the dynamic linker calls once, not the function that \
-         programs call; attach to the implementation it selects ({hint})", path.display()
-    )]
-    Ifunc {
-        /// File.
-        path: PathBuf,
-        /// Symbol.
-        name: String,
-        /// How to find it.
-        hint: String,
-    },
-    /// The library or executable was found nowhere.
-    #[error("no file `{name}`: searched {}", searched.join(", "))]
-    NoFile {
-        /// Wanted name.
-        name: String,
-        /// Places.
-        searched: Vec<String>,
-    },
+    /// A file, function or library could not be named or read.
+    #[error(transparent)]
+    Symbols(stylet_symbols::Error),
     /// The file is not mapped by the process.
     #[error("{} is not mapped in process {pid}", path.display())]
     NotMapped {
@@ -261,18 +217,17 @@ pub enum Error {
         /// Offset in the file.
         offset: u64,
     },
-    /// A `path:function+off` text that cannot be parsed.
-    #[error("`{text}`: {why}")]
-    BadSpec {
-        /// The text.
-        text: String,
-        /// What is wrong.
-        why: &'static str,
-    },
 }
 
-fn suggestion(near: &[String]) -> String {
-    if near.is_empty() { String::new() } else { format!("; similar: {}", near.join(", ")) }
+impl From<stylet_symbols::Error> for Error {
+    fn from(error: stylet_symbols::Error) -> Error {
+        match error {
+            stylet_symbols::Error::Proc { pid, file, source } => {
+                crate::proc::file_error(pid, file, source)
+            }
+            other => Error::Symbols(other),
+        }
+    }
 }
 
 /// Why a site's bytes cannot be replaced by a jump.

@@ -2,14 +2,13 @@
 
 mod auxv;
 mod check;
-mod maps;
 mod mem;
 
 pub use auxv::Auxv;
 pub use check::{Status, check};
 pub(crate) use check::{advice, check_started};
-pub use maps::{Map, Maps};
 pub use mem::Memory;
+pub use stylet_symbols::{Map, Maps};
 
 use crate::{Error, Result};
 use std::io;

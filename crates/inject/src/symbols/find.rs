@@ -4,6 +4,7 @@ use crate::proc::{Map, Maps};
 use crate::{Error, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use stylet_symbols::{is_library, search};
 
 /// A file as a process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,11 +14,6 @@ pub struct FileRef {
     /// Path through which this process can open it.
     pub open: PathBuf,
 }
-
-/// Directories that libbpf searches for libraries after LD_LIBRARY_PATH, and for programs after PATH.
-const LIBRARY_DIRS: [&str; 5] =
-    ["/usr/lib64", "/usr/lib", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64"];
-const PROGRAM_DIRS: [&str; 4] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
 /// Finds a file by path or name. With a process: first among the files it has mapped (`libc` means `libc.so.6` or
 /// `libc-2.31.so`), and paths are those of its mount namespace.
@@ -36,34 +32,9 @@ pub fn find_file(name: &str, process: Option<(i32, &Maps)>) -> Result<FileRef> {
             return open_mapped(pid, map);
         }
     }
-    let mut searched = Vec::new();
-    for path in candidates(name) {
-        let file = in_namespace(process.map(|(pid, _)| pid), &path);
-        if file.open.is_file() {
-            return Ok(file);
-        }
-        searched.push(path.display().to_string());
-    }
-    Err(Error::NoFile { name: name.to_owned(), searched })
-}
-
-/// `libc.so.6`, `libc-2.31.so` or `libc.so` for `libc`.
-fn is_library(base: &str, name: &str) -> bool {
-    let rest = base.strip_prefix(name).unwrap_or_default();
-    base.contains(".so") && (rest.starts_with('.') || rest.starts_with('-'))
-}
-
-fn candidates(name: &str) -> Vec<PathBuf> {
-    if name.contains('/') {
-        return vec![PathBuf::from(name)];
-    }
-    let library = name.ends_with(".so") || name.contains(".so.");
-    let (variable, dirs): (&str, &[&str]) =
-        if library { ("LD_LIBRARY_PATH", &LIBRARY_DIRS) } else { ("PATH", &PROGRAM_DIRS) };
-    let listed = std::env::var_os(variable).unwrap_or_default();
-    let listed: Vec<PathBuf> =
-        std::env::split_paths(&listed).filter(|d| !d.as_os_str().is_empty()).collect();
-    listed.into_iter().chain(dirs.iter().map(PathBuf::from)).map(|dir| dir.join(name)).collect()
+    let pid = process.map(|(pid, _)| pid);
+    let root = pid.map(|pid| PathBuf::from(format!("/proc/{pid}/root")));
+    Ok(in_namespace(pid, &search(name, root.as_deref())?))
 }
 
 fn in_namespace(pid: Option<i32>, path: &Path) -> FileRef {
@@ -90,7 +61,7 @@ pub fn open_mapped(pid: i32, map: &Map) -> Result<FileRef> {
         Some(open) => Ok(FileRef { path, open }),
         None => {
             let source = std::io::Error::other("replaced or deleted since it was mapped");
-            Err(Error::File { path, source })
+            Err(stylet_symbols::Error::File { path, source }.into())
         }
     }
 }
@@ -111,20 +82,5 @@ mod tests {
         if maps.0.iter().any(|m| m.name.ends_with("/libc.so.6")) {
             assert!(find_file("libc", Some((pid, &maps))).unwrap().path.ends_with("libc.so.6"));
         }
-    }
-
-    #[test]
-    fn unknown_names_tell_where_was_searched() {
-        let Err(Error::NoFile { searched, .. }) = find_file("libnothing.so.77", None) else {
-            panic!("found")
-        };
-        assert!(searched.iter().any(|d| d == "/usr/lib64/libnothing.so.77"));
-        assert!(matches!(find_file("/no/such", None), Err(Error::NoFile { .. })));
-    }
-
-    #[test]
-    fn prefixes_of_libraries() {
-        assert!(is_library("libc.so.6", "libc") && is_library("libc-2.31.so", "libc"));
-        assert!(!is_library("libcap.so.2", "libc") && !is_library("libc.txt", "libc"));
     }
 }

@@ -99,7 +99,7 @@ impl Target {
 
     /// What is mapped now.
     pub fn maps(&self) -> Result<Maps> {
-        Maps::of(self.pid)
+        Ok(Maps::of(self.pid)?)
     }
 
     /// The process's memory.

@@ -10,6 +10,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+/// `e_machine` of x86-64.
+const EM_X86_64: u16 = 62;
+
 /// A site with what its file says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
@@ -71,6 +74,10 @@ impl State {
         }
         let file = open_mapped(self.pid, map)?;
         let image = Arc::new(ElfImage::open(&file.open, &file.path)?);
+        if image.machine != EM_X86_64 {
+            let why = "not an x86-64 file".to_owned();
+            return Err(stylet_symbols::Error::BadElf { path: file.path, why }.into());
+        }
         self.images.insert(key, image.clone());
         Ok(image)
     }

@@ -1,16 +1,18 @@
 //! Functions of an ELF file.
 
-use super::mmap::Mmap;
-use super::{Place, glob_match, similar};
+use crate::mmap::Mmap;
+use crate::usdt::{Marker, markers};
 use crate::{Error, Result};
-use object::elf::{self, FileHeader64};
+use crate::{Place, glob_match, similar};
+use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader, SectionTable, Sym, SymbolTable, VersionTable};
 use object::{Endianness, ReadRef};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-type Header = FileHeader64<Endianness>;
+/// Index of the class byte in `e_ident`.
+const EI_CLASS: usize = 4;
 
 /// A function symbol.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +49,13 @@ pub struct ElfImage {
     loads: Vec<Load>,
     /// By address, then size.
     funcs: Vec<Func>,
+    markers: Vec<Marker>,
     /// The Go runtime's tables are there: stacks move.
     pub is_go: bool,
+    /// `e_machine`.
+    pub machine: u16,
+    /// `ELFCLASS64`.
+    pub is_64: bool,
 }
 
 impl ElfImage {
@@ -61,37 +68,52 @@ impl ElfImage {
 
     /// Parses the bytes of a file.
     pub fn parse(data: &[u8], path: &Path) -> Result<ElfImage> {
-        let bad = |e: object::Error| Error::BadElf { path: path.to_owned(), why: e.to_string() };
-        let header = Header::parse(data).map_err(bad)?;
-        let endian = header.endian().map_err(bad)?;
-        if header.e_machine.get(endian) != elf::EM_X86_64 {
-            return Err(Error::BadElf { path: path.to_owned(), why: "not an x86-64 file".into() });
-        }
-        let mut image =
-            ElfImage { path: path.to_owned(), loads: Vec::new(), funcs: Vec::new(), is_go: false };
-        for segment in header.program_headers(endian, data).map_err(bad)? {
+        let parsed = match data.get(EI_CLASS) {
+            Some(&elf::ELFCLASS32) => Self::parse_as::<FileHeader32<Endianness>>(data, path),
+            _ => Self::parse_as::<FileHeader64<Endianness>>(data, path),
+        };
+        parsed.map_err(|e| Error::BadElf { path: path.to_owned(), why: e.to_string() })
+    }
+
+    fn parse_as<H: FileHeader<Endian = Endianness>>(
+        data: &[u8],
+        path: &Path,
+    ) -> object::Result<ElfImage> {
+        let header = H::parse(data)?;
+        let endian = header.endian()?;
+        let mut image = ElfImage {
+            path: path.to_owned(),
+            loads: Vec::new(),
+            funcs: Vec::new(),
+            markers: Vec::new(),
+            is_go: false,
+            machine: header.e_machine(endian),
+            is_64: header.is_class_64(),
+        };
+        for segment in header.program_headers(endian, data)? {
             if segment.p_type(endian) == elf::PT_LOAD {
                 image.loads.push(Load {
-                    vaddr: segment.p_vaddr(endian),
-                    offset: segment.p_offset(endian),
-                    filesz: segment.p_filesz(endian),
+                    vaddr: segment.p_vaddr(endian).into(),
+                    offset: segment.p_offset(endian).into(),
+                    filesz: segment.p_filesz(endian).into(),
                     exec: segment.p_flags(endian) & elf::PF_X != 0,
                 });
             }
         }
-        let sections = header.sections(endian, data).map_err(bad)?;
+        let sections = header.sections(endian, data)?;
         let has = |name: &[u8]| sections.section_by_name(endian, name).is_some();
         image.is_go = has(b".gopclntab") || has(b".go.buildinfo");
         image.read_symbols(endian, data, &sections);
+        image.markers = markers(endian, data, &sections);
         Ok(image)
     }
 
     /// Reads both symbol tables; damaged ones count as absent.
-    fn read_symbols<'d>(
+    fn read_symbols<'d, H: FileHeader<Endian = Endianness>>(
         &mut self,
         endian: Endianness,
         data: &'d [u8],
-        sections: &SectionTable<'d, Header>,
+        sections: &SectionTable<'d, H>,
     ) {
         let versions = sections.versions(endian, data).ok().flatten();
         if let Ok(table) = sections.symbols(endian, data, elf::SHT_DYNSYM) {
@@ -110,11 +132,11 @@ impl ElfImage {
         });
     }
 
-    fn add_table<'d, R: ReadRef<'d>>(
+    fn add_table<'d, H: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
         &mut self,
         endian: Endianness,
-        table: &SymbolTable<'d, Header, R>,
-        versions: Option<&VersionTable<'d, Header>>,
+        table: &SymbolTable<'d, H, R>,
+        versions: Option<&VersionTable<'d, H>>,
     ) {
         for (index, symbol) in table.enumerate() {
             let ifunc = symbol.st_type() == elf::STT_GNU_IFUNC;
@@ -135,8 +157,8 @@ impl ElfImage {
                 name,
                 version,
                 default,
-                vaddr: symbol.st_value(endian),
-                size: symbol.st_size(endian),
+                vaddr: symbol.st_value(endian).into(),
+                size: symbol.st_size(endian).into(),
                 ifunc,
                 global: symbol.st_bind() != elf::STB_LOCAL,
             });
@@ -151,6 +173,28 @@ impl ElfImage {
     /// All functions, by address.
     pub fn funcs(&self) -> &[Func] {
         &self.funcs
+    }
+
+    /// All USDT markers, in the file's order.
+    pub fn markers(&self) -> &[Marker] {
+        &self.markers
+    }
+
+    /// The places of a USDT marker, at least one.
+    pub fn marker(&self, provider: &str, name: &str) -> Result<Vec<&Marker>> {
+        let fits = |m: &&Marker| m.provider == provider && m.name == name;
+        let found: Vec<&Marker> = self.markers.iter().filter(fits).collect();
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let shown: Vec<String> =
+            self.markers.iter().map(|m| format!("{}:{}", m.provider, m.name)).collect();
+        Err(Error::NoMarker {
+            path: self.path.clone(),
+            provider: provider.to_owned(),
+            name: name.to_owned(),
+            near: similar(&format!("{provider}:{name}"), shown.iter().map(String::as_str)),
+        })
     }
 
     /// File offset of an address of the file's own address space.
@@ -286,9 +330,7 @@ mod tests {
         let image = own();
         let main = image.func("main").unwrap().clone();
         let at = |text: &str| {
-            image
-                .place(&format!("x:{text}").parse::<crate::symbols::Symbolic>().unwrap().place)
-                .map(|p| p.0)
+            image.place(&format!("x:{text}").parse::<crate::Symbolic>().unwrap().place).map(|p| p.0)
         };
         assert_eq!(at("main+1").unwrap(), main.vaddr + 1);
         assert_eq!(
@@ -316,7 +358,7 @@ mod tests {
 
     #[test]
     fn libc_has_versions_and_indirect_functions() {
-        let maps = crate::proc::Maps::of(std::process::id() as i32).unwrap();
+        let maps = crate::Maps::of(std::process::id() as i32).unwrap();
         let Some(path) = maps.0.iter().filter_map(|m| m.path()).find(|p| p.ends_with("libc.so.6"))
         else {
             println!("skipped: this program does not use glibc");

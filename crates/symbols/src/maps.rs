@@ -1,6 +1,6 @@
 //! /proc/PID/maps.
 
-use crate::Result;
+use crate::{Error, Result};
 use std::path::PathBuf;
 
 /// One line of /proc/PID/maps.
@@ -87,7 +87,9 @@ const MARGIN: u64 = 1 << 20;
 impl Maps {
     /// Reads /proc/PID/maps.
     pub fn of(pid: i32) -> Result<Maps> {
-        Ok(Self::parse(&String::from_utf8_lossy(&super::read(pid, "maps")?)))
+        let text = std::fs::read(format!("/proc/{pid}/maps"));
+        let text = text.map_err(|source| Error::Proc { pid, file: "maps", source })?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
     /// Parses the text of /proc/PID/maps; lines that are none are left out.
