@@ -3,6 +3,7 @@
 mod bench;
 mod facts;
 mod objects;
+mod selftests;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   bench SUBJECT       measure: probes (cost of a probe, beside the kernel's), jit (machine code beside clang's)
   facts DIR           generate the tables of crates/catalog from the facts in DIR
   objects [--check]   build the prebuilt .bpf.o from their sources, or check them
+  selftests TRUTH …   our verdicts beside those that a kernel recorded for a folder of built objects
   vm [TEST…]          run the kernel backend's tests on Linux releases under QEMU (vm --help)";
 
 fn main() -> ExitCode {
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&root(), rest).map(|()| ExitCode::SUCCESS),
         "facts" => facts::run(rest).map(|()| ExitCode::SUCCESS),
         "objects" => objects::run(&root(), rest).map(|()| ExitCode::SUCCESS),
+        "selftests" => selftests::run(rest).map(|()| ExitCode::SUCCESS),
         "vm" => vm::run(&root(), rest),
         _ => Err(USAGE.into()),
     };

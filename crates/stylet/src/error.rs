@@ -177,6 +177,14 @@ pub enum Error {
         /// Why.
         source: stylet_btf::Error,
     },
+    /// A file that holds no BTF of a kernel.
+    #[error("{}: no BTF of a kernel: {source}", path.display())]
+    KernelBtf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: stylet_btf::Error,
+    },
     /// A type for events that no object has.
     #[error("{what}")]
     EventType {

@@ -4,6 +4,7 @@
 //! events and maps.
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod error;
 mod object;
 mod prepare;
