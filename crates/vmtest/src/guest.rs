@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::release::Release;
+use stylet_kernel::{Kernel, Release};
+
 use crate::test::Failure;
 
 /// The machine that the tests run in; each test's process has its own copy.
 pub struct Guest {
-    release: Release,
-    uname: String,
+    kernel: Kernel,
     config: HashMap<String, String>,
     /// Names, or parts of names, of the tests to run; empty: all.
     pub filters: Vec<String>,
@@ -18,22 +18,22 @@ pub struct Guest {
 impl Guest {
     /// Looks at the running kernel. `filters`: see the field.
     pub fn new(filters: Vec<String>) -> Result<Self, Failure> {
-        let uname = rustix::system::uname().release().to_string_lossy().into_owned();
-        let release = uname.parse().map_err(Failure::Failed)?;
-        let config = std::fs::read_to_string(format!("/boot/config-{uname}")).unwrap_or_default();
+        let kernel = Kernel::open()?;
+        let config = std::fs::read_to_string(format!("/boot/config-{}", kernel.running()))
+            .unwrap_or_default();
         let config = config.lines().filter_map(|line| line.split_once('='));
         let config = config.map(|(name, value)| (name.into(), value.into())).collect();
-        Ok(Self { release, uname, config, filters })
+        Ok(Self { kernel, config, filters })
+    }
+
+    /// The running kernel, as the library sees it.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// The kernel's release.
     pub fn release(&self) -> Release {
-        self.release
-    }
-
-    /// The whole release as uname(2) gives it, `6.12.117+deb12-cloud-amd64`.
-    pub fn uname(&self) -> &str {
-        &self.uname
+        self.kernel.release()
     }
 
     /// The value of a configuration option (`CONFIG_BPF` → `y`), `None` if it is not set.

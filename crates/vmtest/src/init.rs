@@ -69,7 +69,7 @@ fn run_all() -> Result<usize, String> {
             guest.filters.is_empty() || guest.filters.iter().any(|f| name.contains(f.as_str()))
         })
         .collect();
-    send(&mut report, &Event::Boot { release: guest.uname(), tests: chosen.len() })?;
+    send(&mut report, &Event::Boot { release: guest.kernel().running(), tests: chosen.len() })?;
     let mut failed = 0;
     for (name, test) in &chosen {
         println!("vmtest: {name}");

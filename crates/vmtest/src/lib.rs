@@ -8,7 +8,6 @@
 pub mod event;
 pub mod guest;
 pub mod init;
-pub mod release;
 pub mod runner;
 pub mod selftest;
 pub mod target;

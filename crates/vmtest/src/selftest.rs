@@ -11,7 +11,7 @@ const TESTS: &[Test] = &[
     Test::new("passes", |_| Ok(())),
     Test::new("fails", |_| Err(Failure::new("two is not three"))),
     Test::new("missing", |_| {
-        Err(Failure::Missing { message: "no such feature".into(), errno: Some(95) })
+        Err(Failure::Missing { message: "no such feature".into(), errno: Some(95), since: None })
     }),
     Test::new("panics", |_| panic!("at the disco")),
     Test::new("aborts", |_| std::process::abort()),

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use stylet_kernel::{Error, Release};
 
 use crate::guest::Guest;
-use crate::release::Release;
 
 /// A test and what is expected of it on each release.
 pub struct Test {
@@ -30,7 +30,7 @@ impl Test {
     }
 
     /// The first release on which it must pass.
-    pub const fn since(mut self, major: u32, minor: u32) -> Self {
+    pub const fn since(mut self, major: u8, minor: u8) -> Self {
         self.since = Some(Release::new(major, minor));
         self
     }
@@ -66,6 +66,8 @@ pub enum Failure {
         message: String,
         /// What the kernel answered.
         errno: Option<i32>,
+        /// The first release that has it, as the library says: two numbers.
+        since: Option<(u8, u8)>,
     },
     /// Anything else.
     Failed(String),
@@ -81,10 +83,21 @@ impl Failure {
 impl<E: std::error::Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
         let mut message = error.to_string();
-        let mut source = error.source();
-        while let Some(inner) = source {
-            message += &format!(": {inner}");
-            source = inner.source();
+        let mut at: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(inner) = at {
+            if let Some(missing @ Error::Missing { feature, errno, .. }) = inner.downcast_ref() {
+                let since = feature.since().map(|release| (release.major, release.minor));
+                return Self::Missing {
+                    message: missing.to_string(),
+                    errno: errno.map(|e| e.0),
+                    since,
+                };
+            }
+            let text = inner.to_string();
+            if !message.contains(&text) {
+                message += &format!(": {text}");
+            }
+            at = inner.source();
         }
         Self::Failed(message)
     }
@@ -112,7 +125,7 @@ pub fn judge(
     let early = test.since.filter(|since| release < *since);
     match outcome {
         Err(Failure::Failed(message)) => (Verdict::Fail, message.clone()),
-        Err(Failure::Missing { message, errno }) => {
+        Err(Failure::Missing { message, errno, since: said_since }) => {
             let said = match errno {
                 Some(errno) => format!("errno {errno}: {message}"),
                 None => message.clone(),
@@ -121,6 +134,12 @@ pub fn judge(
                 (_, Some(option)) if !has_config => {
                     (Verdict::Unsupported, format!("not configured ({option}): {said}"))
                 }
+                (Some(_), _) if said_since.is_some_and(|(a, b)| Release::new(a, b) <= release) => (
+                    Verdict::Fail,
+                    format!(
+                        "said to be missing, with a first release that this is not before: {said}"
+                    ),
+                ),
                 (Some(since), _) => (Verdict::Unsupported, format!("before {since}: {said}")),
                 _ => (Verdict::Fail, format!("said to be missing where it must work: {said}")),
             }
@@ -147,7 +166,23 @@ mod tests {
     }
 
     fn missing() -> Outcome {
-        Err(Failure::Missing { message: "no multi".into(), errno: Some(95) })
+        Err(Failure::Missing { message: "no multi".into(), errno: Some(95), since: None })
+    }
+
+    fn missing_since(major: u8, minor: u8) -> Outcome {
+        Err(Failure::Missing {
+            message: "no multi".into(),
+            errno: Some(95),
+            since: Some((major, minor)),
+        })
+    }
+
+    #[test]
+    fn missing_features_are_recognised() {
+        let Ok(kernel) = stylet_kernel::Kernel::open() else { return };
+        let error = kernel.missing(stylet_kernel::Feature::UprobeSession, None);
+        let Failure::Missing { since, .. } = Failure::from(error) else { panic!("not recognised") };
+        assert_eq!(since, Some((6, 13)));
     }
 
     #[test]
@@ -169,6 +204,8 @@ mod tests {
             (&NEW, old, true, missing(), Verdict::Unsupported),
             (&NEW, old, true, Ok(()), Verdict::Fail),
             (&NEW, old, true, failed(), Verdict::Fail),
+            (&NEW, old, true, missing_since(5, 18), Verdict::Fail),
+            (&NEW, old, true, missing_since(6, 12), Verdict::Unsupported),
             (&BACKPORTED, old, true, Ok(()), Verdict::Pass),
             (&CONFIGURED, new, false, missing(), Verdict::Unsupported),
             (&CONFIGURED, new, false, Ok(()), Verdict::Fail),

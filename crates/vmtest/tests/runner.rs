@@ -11,7 +11,10 @@ fn every_way_to_end() {
     let expected = [
         ("passes\tOk(())", ""),
         ("fails\tErr(Failed(\"two is not three\"))", ""),
-        ("missing\tErr(Missing { message: \"no such feature\", errno: Some(95) })", ""),
+        (
+            "missing\tErr(Missing { message: \"no such feature\", errno: Some(95), since: None })",
+            "",
+        ),
         ("panics\tErr(Failed(\"panicked: at the disco\"))", ""),
         ("aborts\tErr(Failed(\"killed by signal 6\"))", ""),
         ("exits\tErr(Failed(\"ended with status 0\"))", ""),

@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use stylet_kernel::Release;
+
 use crate::guest::Guest;
-use crate::release::Release;
 use crate::test::{Failure, Outcome, Test};
 
 pub const TESTS: &[Test] = &[
@@ -41,7 +42,7 @@ fn kprobe_link(guest: &Guest) -> Outcome {
     match linked {
         Ok(_) => {}
         Err(e) if guest.release() < Release::new(5, 15) => {
-            return Err(Failure::Missing { message: "BPF_LINK_CREATE".into(), errno: e.raw_os_error() });
+            return Err(Failure::Missing { message: "BPF_LINK_CREATE".into(), errno: e.raw_os_error(), since: None });
         }
         Err(e) => return Err(e.into()),
     }
