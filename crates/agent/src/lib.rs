@@ -28,6 +28,28 @@ macro_rules! export {
 
 for_each_helper!(export);
 
+/// Implementations of a helper for one kind of map.
+macro_rules! export_special {
+    ($($func:ident $symbol:ident;)*) => {
+        $(
+            /// See the function of that name in `stylet_runtime::helpers::map`.
+            ///
+            /// # Safety
+            /// Called by generated code with arguments that the verifier has admitted, and a map of that kind.
+            #[unsafe(no_mangle)]
+            pub unsafe extern "C" fn $symbol(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64, rc: *mut RunCtx) -> u64 {
+                // SAFETY: the caller's promise is the same.
+                unsafe { helpers::map::$func(r1, r2, r3, r4, r5, rc) }
+            }
+        )*
+    };
+}
+
+export_special! {
+    hash_lookup_4 stylet_hash_lookup_4;
+    hash_lookup_8 stylet_hash_lookup_8;
+}
+
 /// See [`stylet_runtime::slot_enter`].
 ///
 /// # Safety

@@ -24,6 +24,9 @@ impl Gen<'_> {
         } else if insn.is_helper_call() && insn.code == (op::JMP | op::CALL) {
             match (self.opts.helper)(insn.imm as u32, map) {
                 HelperImpl::Call => self.outside_call(insn),
+                HelperImpl::CallAs(other) => {
+                    self.outside_call(Insn { imm: other as i32, ..insn });
+                }
                 HelperImpl::LoadRunCtx64(off) => {
                     self.asm.movzx(Size::Dw, Reg::RAX, Mem::base(self.run_ctx, off))
                 }

@@ -29,6 +29,9 @@ pub struct Reloc {
 pub enum HelperImpl {
     /// Near call of `Sym::Helper(id)`.
     Call,
+    /// Near call of `Sym::Helper(n)` with this number instead of the helper's own: an implementation that is made for the
+    /// map at hand.
+    CallAs(u32),
     /// The result is the u64 at this offset of the run context.
     LoadRunCtx64(i32),
     /// The result is the zero-extended u32 at this offset of the run context.

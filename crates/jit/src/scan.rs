@@ -146,7 +146,7 @@ impl Scan {
             false => (opts.helper)(insn.imm as u32, fact(prog, i).map),
         };
         match how {
-            HelperImpl::Call => {
+            HelperImpl::Call | HelperImpl::CallAs(_) => {
                 func.calls = true;
                 func.needs_ctx = true;
                 self.has_calls = true;

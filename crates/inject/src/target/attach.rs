@@ -45,6 +45,10 @@ pub struct ProgRef {
     pub needs_slot: bool,
     /// It may call `bpf_override_return` (at a function's entry).
     pub can_override: bool,
+    /// It, or what it calls, asks for its cookie.
+    pub reads_cookie: bool,
+    /// It, or what it calls, asks for the function's address.
+    pub reads_func_ip: bool,
     /// `bpf_get_attach_cookie`.
     pub cookie: u64,
     /// Number of the program.
@@ -64,6 +68,8 @@ impl ProgRef {
             xmm_used: 0,
             needs_slot: false,
             can_override: false,
+            reads_cookie: false,
+            reads_func_ip: false,
             cookie: 0,
             prog: 0,
         }
@@ -351,6 +357,8 @@ impl State {
             xmm_used: prog.xmm_used,
             needs_slot: prog.needs_slot,
             can_override: prog.can_override,
+            reads_cookie: prog.reads_cookie,
+            reads_func_ip: prog.reads_func_ip,
             cookie: prog.cookie,
             prog: prog.prog,
             func_ip,

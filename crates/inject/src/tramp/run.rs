@@ -30,6 +30,10 @@ pub struct Bound {
     /// See `ProgRef`.
     pub can_override: bool,
     /// See `ProgRef`.
+    pub reads_cookie: bool,
+    /// See `ProgRef`.
+    pub reads_func_ip: bool,
+    /// See `ProgRef`.
     pub cookie: u64,
     /// See `ProgRef`.
     pub prog: u32,
@@ -83,17 +87,28 @@ fn fill_run_ctx(asm: &mut Asm, prog: &Bound, at_return: bool, overrides: bool) {
     asm.store(field(run_ctx::ARENA), Reg::Rax);
     asm.lea(Reg::Rax, (Reg::Rsp, OFF_REGS));
     asm.store(field(run_ctx::REGS), Reg::Rax);
-    store_const(asm, run_ctx::COOKIE, prog.cookie);
-    store_const(asm, run_ctx::FUNC_IP, prog.func_ip);
+    if prog.reads_cookie {
+        store_const(asm, run_ctx::COOKIE, prog.cookie);
+    }
+    if prog.reads_func_ip {
+        store_const(asm, run_ctx::FUNC_IP, prog.func_ip);
+    }
     let flags =
         if at_return { RUN_RETURN } else { 0 } | if overrides { RUN_CAN_OVERRIDE } else { 0 };
-    asm.store_imm32(field(run_ctx::SLOT), NO_SLOT);
-    asm.store_imm32(field(run_ctx::TAIL_CALLS), 0);
-    asm.store_imm32(field(run_ctx::FLAGS), flags);
-    asm.store_imm32(field(run_ctx::PROG), prog.prog);
-    asm.store_imm(field(run_ctx::OVERRIDE_RC), 0);
-    asm.store_imm(field(run_ctx::SESSION_COOKIE), 0);
+    // Stores are what this costs: two fields at once.
+    store_const(asm, run_ctx::SLOT, u64::from(NO_SLOT));
+    store_const(asm, run_ctx::FLAGS, u64::from(prog.prog) << 32 | u64::from(flags));
+    if overrides {
+        asm.store_imm(field(run_ctx::OVERRIDE_RC), 0);
+    }
 }
+
+const _: () = assert!(
+    run_ctx::TAIL_CALLS == run_ctx::SLOT + 4
+        && run_ctx::PROG == run_ctx::FLAGS + 4
+        && run_ctx::SLOT % 8 == 0
+        && run_ctx::FLAGS % 8 == 0
+);
 
 fn store_const(asm: &mut Asm, off: i32, value: u64) {
     let mem = (Reg::Rsp, OFF_CTX + off);

@@ -45,6 +45,50 @@ pub unsafe extern "C" fn lookup_elem(
     }
 }
 
+/// [`lookup_elem`] of a `BPF_MAP_TYPE_HASH` whose keys have 4 bytes.
+///
+/// # Safety
+/// Verified arguments, and the map is such a one.
+pub unsafe extern "C" fn hash_lookup_4(
+    r1: u64,
+    key: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: *mut RunCtx,
+) -> u64 {
+    // SAFETY: verified arguments.
+    unsafe { hash_lookup_n::<4>(r1, key) }
+}
+
+/// [`lookup_elem`] of a `BPF_MAP_TYPE_HASH` whose keys have 8 bytes.
+///
+/// # Safety
+/// Verified arguments, and the map is such a one.
+pub unsafe extern "C" fn hash_lookup_8(
+    r1: u64,
+    key: u64,
+    _: u64,
+    _: u64,
+    _: u64,
+    _: *mut RunCtx,
+) -> u64 {
+    // SAFETY: verified arguments.
+    unsafe { hash_lookup_n::<8>(r1, key) }
+}
+
+/// Written so that the common path saves no register: what is rare comes last, as a jump.
+#[inline(always)]
+unsafe fn hash_lookup_n<const N: u32>(r1: u64, key: u64) -> u64 {
+    // SAFETY: promised by the callers.
+    unsafe {
+        match plain::try_lookup::<N>(&map(r1), key as *const u8) {
+            Ok(value) => address(value),
+            Err(()) => lookup_other(r1 as *mut u8, key as *const u8, 0),
+        }
+    }
+}
+
 /// Lookups of all types but the commonest.
 #[inline(never)]
 unsafe fn lookup_other(map: *mut u8, key: *const u8, slot: u32) -> u64 {

@@ -27,6 +27,23 @@ pub unsafe fn lookup(map: &Map, key: *const u8) -> Option<*mut u8> {
     Some(map.at(map.elem(e) + map.geo.value_in_elem as usize))
 }
 
+/// One attempt at [`lookup`] of a key of `N` bytes: `Err` when an element moved meanwhile.
+///
+/// # Safety
+/// `key` has `key_size` bytes, which is `N`.
+#[inline(always)]
+pub unsafe fn try_lookup<const N: u32>(
+    map: &Map,
+    key: *const u8,
+) -> core::result::Result<Option<*mut u8>, ()> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let h = hash_n::<N>(key, N, map.geo.seed);
+        let found = walk::<N>(map, h & map.geo.mask, h, key)?;
+        Ok(found.map(|(_, e)| map.at(map.elem(e) + map.geo.value_in_elem as usize)))
+    }
+}
+
 /// [`hash::update`] of a `BPF_MAP_TYPE_HASH` or `LRU_HASH`.
 ///
 /// # Safety

@@ -313,6 +313,10 @@ fn only_tail_called(
 
 fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {
     let facts = prog.verified.facts();
+    // What a tail call goes to has its own needs, which are not known here.
+    let calls = |id: HelperId| {
+        facts.helpers.contains(&id.0) || facts.helpers.contains(&HelperId::TAIL_CALL.0)
+    };
     ProgRef {
         window,
         code_off: prog.code_off,
@@ -323,6 +327,8 @@ fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {
         xmm_used: stylet_agent_image::XMM_USED,
         needs_slot: place::needs_slot(&prog.verified, &loaded.object.spec.maps),
         can_override: facts.helpers.contains(&HelperId::OVERRIDE_RETURN.0),
+        reads_cookie: calls(HelperId::GET_ATTACH_COOKIE),
+        reads_func_ip: calls(HelperId::GET_FUNC_IP),
         cookie: 0,
         prog: prog.id,
     }

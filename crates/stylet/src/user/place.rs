@@ -3,6 +3,7 @@
 use super::{LoadedProg, Session};
 use crate::{Error, Object};
 use stylet_agent_image as agent;
+use stylet_insn::opcode as op;
 use stylet_jit::{Code, CpuFeatures, HelperImpl, Options, Sym};
 use stylet_object::MapSpec;
 use stylet_runtime::abi::run_ctx;
@@ -13,6 +14,13 @@ use stylet_verifier::VerifiedProg;
 
 /// Code is placed at multiples of this.
 const CODE_ALIGN: u64 = 64;
+
+/// Implementations for one kind of map, with the symbols that the agent image exports: numbered from here on, far from any
+/// helper's number.
+const SPECIAL: u32 = 1 << 16;
+const SPECIAL_SYMBOLS: [&str; 2] = ["stylet_hash_lookup_4", "stylet_hash_lookup_8"];
+const HASH_LOOKUP_4: u32 = SPECIAL;
+const HASH_LOOKUP_8: u32 = SPECIAL + 1;
 
 /// How helper `id` is carried out when it is called with map `map`.
 fn helper_impl(id: u32, map: Option<(&MapSpec, u32)>) -> HelperImpl {
@@ -32,7 +40,22 @@ fn helper_impl(id: u32, map: Option<(&MapSpec, u32)>) -> HelperImpl {
                 max_entries: spec.max_entries,
             }
         }
+        (HelperId::MAP_LOOKUP_ELEM, Some((spec, _))) if spec.map_type == MapType::HASH => {
+            match spec.key_size {
+                4 => HelperImpl::CallAs(HASH_LOOKUP_4),
+                8 => HelperImpl::CallAs(HASH_LOOKUP_8),
+                _ => HelperImpl::Call,
+            }
+        }
         _ => HelperImpl::Call,
+    }
+}
+
+/// Where in the agent image the implementation is that `Sym::Helper(id)` stands for.
+fn helper_offset(id: u32) -> Option<u32> {
+    match id.checked_sub(SPECIAL) {
+        Some(special) => agent::symbol(SPECIAL_SYMBOLS.get(special as usize)?),
+        None => agent::symbol(&format!("stylet_helper_{id}")),
     }
 }
 
@@ -55,7 +78,7 @@ pub(super) fn compile(
 /// that belong to a slot, or makes ring buffer records, which takes two calls. Other helpers take a slot for the call.
 pub(super) fn needs_slot(verified: &VerifiedProg, maps: &[MapSpec]) -> bool {
     let helpers = &verified.facts().helpers;
-    let by_map = maps.iter().any(|m| arena_map::ops::needs_slot(m.map_type));
+    let by_map = maps_named(verified, maps).any(|m| arena_map::ops::needs_slot(m.map_type));
     // The program that a tail call goes to has its own needs, which are not known here.
     const WHOLE: [HelperId; 2] = [HelperId::RINGBUF_RESERVE, HelperId::TAIL_CALL];
     helpers.iter().any(|&id| match HelperId(id) {
@@ -64,6 +87,16 @@ pub(super) fn needs_slot(verified: &VerifiedProg, maps: &[MapSpec]) -> bool {
         }
         id => WHOLE.contains(&id) || stylet_runtime::helpers::needs_slot(id.0),
     })
+}
+
+/// The maps that the program names, and what those hold.
+fn maps_named<'a>(
+    verified: &'a VerifiedProg,
+    maps: &'a [MapSpec],
+) -> impl Iterator<Item = &'a MapSpec> {
+    let loads = verified.insns().iter().filter(|i| i.is_lddw() && i.src == op::PSEUDO_MAP_IDX);
+    let named = loads.filter_map(|i| maps.get(usize::try_from(i.imm).ok()?));
+    named.flat_map(|m| [Some(m), m.inner.as_deref()]).flatten()
 }
 
 impl Session {
@@ -106,7 +139,7 @@ fn link(code: &mut Code, code_off: u64, arena: &Arena, maps: &[MapId]) -> Option
         let target = match reloc.sym {
             Sym::Map(index) => map_off(index)?,
             Sym::MapValue(index) => map_off(index)? + u64::from(arena_map::VALUES_OFF),
-            Sym::Helper(id) => u64::from(agent::symbol(&format!("stylet_helper_{id}"))?),
+            Sym::Helper(id) => u64::from(helper_offset(id)?),
             Sym::Kfunc(_) => return None,
         };
         let field = code_off + u64::from(reloc.at) + 4;
