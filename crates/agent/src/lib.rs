@@ -48,6 +48,8 @@ macro_rules! export_special {
 export_special! {
     hash_lookup_4 stylet_hash_lookup_4;
     hash_lookup_8 stylet_hash_lookup_8;
+    hash_update_4 stylet_hash_update_4;
+    hash_update_8 stylet_hash_update_8;
 }
 
 /// See [`stylet_runtime::slot_enter`].

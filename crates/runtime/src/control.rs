@@ -98,8 +98,6 @@ pub struct Slot {
     /// Hash element in hand (see `map::hash`), for repair: window offset of its map, element + 1 in the upper half; 0 for
     /// none.
     pub pend: AtomicU64,
-    /// Element that it replaces (+1), 0 for none; means nothing while `pend` is 0.
-    pub pend_old: AtomicU32,
     /// Signal to send when the slot is left: number, [`SIGNAL_THREAD`]; 0 for none.
     pub signal: AtomicU32,
 }

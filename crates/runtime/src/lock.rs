@@ -1,7 +1,8 @@
 //! Locks that name their owner, are waited for only so long, and can be broken by the tracer.
 
 use crate::control::{self, MAX_SLOTS};
-use crate::slot::Cx;
+use crate::identity::spread;
+use crate::slot::{Cx, THREAD_BITS, THREAD_MASK};
 use crate::sys;
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -14,6 +15,15 @@ const SPINS: u32 = 200;
 const YIELDS: u32 = 20_000;
 /// Set in the word by one who gave up: the owner is probably dead, nobody else waits for long.
 pub const SUSPECT: u32 = 1 << 31;
+
+/// Set in the lower half of a name: what follows is of the thread, not the slot it holds.
+const THREAD: u32 = 1 << 15;
+
+/// A name for lock words of a thread that holds no slot.
+#[inline]
+pub(crate) fn thread_name(index: u32, thread: u64) -> u32 {
+    index << 16 | THREAD | (spread(thread) as u32 & (THREAD - 1))
+}
 
 /// Whether a lock word, or an owner in a record, names process `index`.
 pub fn names(word: u32, index: u32) -> bool {
@@ -28,6 +38,13 @@ pub fn lock<'a>(word: &'a AtomicU32, cx: &Cx) -> Result<Guard<'a>, i32> {
         lock_slow(word, cx)?;
     }
     Ok(Guard { word })
+}
+
+/// Takes the lock if it is free, in the name of a thread that may hold no slot.
+#[inline]
+pub fn try_lock_as(word: &AtomicU32, name: u32) -> Option<Guard<'_>> {
+    word.compare_exchange(0, name, Acquire, Relaxed).ok()?;
+    Some(Guard { word })
 }
 
 /// Takes the lock if it is free.
@@ -46,7 +63,8 @@ fn lock_slow(word: &AtomicU32, cx: &Cx) -> Result<(), i32> {
             if word.compare_exchange(0, cx.lock_id, Acquire, Relaxed).is_ok() {
                 return Ok(());
             }
-        } else if held_by_this_thread(held, cx) {
+        } else if held_by_this_thread(held, cx) && (held & THREAD == 0 || n > SPINS) {
+            // Threads may share a name: then it will soon be another.
             return Err(EBUSY);
         }
         n += 1;
@@ -66,8 +84,12 @@ fn lock_slow(word: &AtomicU32, cx: &Cx) -> Result<(), i32> {
     }
 }
 
-/// Whether the slot named by a lock word belongs to the thread that holds the slot of `cx`.
+/// Whether a lock word names the thread that holds the slot of `cx`, or a slot that it holds.
 fn held_by_this_thread(held: u32, cx: &Cx) -> bool {
+    if held & THREAD != 0 {
+        let owner = cx.slot_ref().owner.load(Relaxed);
+        return held & !SUSPECT == thread_name((owner >> THREAD_BITS) as u32, owner & THREAD_MASK);
+    }
     let slot = (held & 0xffff).wrapping_sub(1);
     if slot >= MAX_SLOTS {
         return false;

@@ -11,6 +11,7 @@ use crate::control::{
     SIGNAL_THREAD,
 };
 use crate::identity::{fs_base, spread};
+use crate::lock;
 use crate::sys;
 use core::arch::asm;
 use core::sync::atomic::AtomicU16;
@@ -82,7 +83,9 @@ fn current_cpu(flags: u32) -> u32 {
 }
 
 /// Bits of a slot's owner that tell threads of a process apart.
-const THREAD_BITS: u32 = 48;
+pub(crate) const THREAD_BITS: u32 = 48;
+/// Those bits.
+pub(crate) const THREAD_MASK: u64 = (1 << THREAD_BITS) - 1;
 
 /// What tells this thread from others of its process.
 #[inline]
@@ -91,7 +94,7 @@ fn thread_identity(flags: u32) -> u64 {
         return sys::gettid() as u64;
     }
     // SAFETY: the kernel reported FSGSBASE to the tracer.
-    unsafe { fs_base() & ((1 << THREAD_BITS) - 1) }
+    unsafe { fs_base() & THREAD_MASK }
 }
 
 /// The process's index, registering it on first use; 0 if the table is full.
@@ -344,6 +347,28 @@ pub unsafe fn slot_leave(rc: *mut RunCtx) {
     if rc.slot < MAX_SLOTS {
         // SAFETY: this thread holds it.
         unsafe { release(rc.arena, core::mem::replace(&mut rc.slot, NO_SLOT)) };
+    }
+}
+
+/// The name of this run in lock words, whether it holds a slot or not; `None` where that takes longer to find out.
+///
+/// # Safety
+/// As for [`slot_enter`].
+#[inline]
+pub(crate) unsafe fn lock_name(rc: *mut RunCtx) -> Option<u32> {
+    // SAFETY: promised by the caller.
+    unsafe {
+        let (arena, slot) = ((*rc).arena, (*rc).slot);
+        let index = control::proc_page(arena).index.load(Relaxed);
+        if slot < MAX_SLOTS {
+            return Some(lock_id(index, slot));
+        }
+        let known =
+            control::control(arena).flags & FSGSBASE != 0 && index.wrapping_sub(1) < MAX_PROCS - 1;
+        if !known {
+            return None;
+        }
+        Some(lock::thread_name(index, thread_identity(FSGSBASE)))
     }
 }
 

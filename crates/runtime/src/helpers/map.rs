@@ -4,7 +4,7 @@ use super::{err, status};
 use crate::abi::RunCtx;
 use crate::control::MAX_SLOTS;
 use crate::map::{Map, array, hash, ops, plain};
-use crate::slot::with_slot;
+use crate::slot::{lock_name, with_slot};
 use stylet_uapi::MapType;
 use stylet_uapi::errno::{EBUSY, EINVAL};
 
@@ -86,6 +86,58 @@ unsafe fn hash_lookup_n<const N: u32>(r1: u64, key: u64) -> u64 {
             Ok(value) => address(value),
             Err(()) => lookup_other(r1 as *mut u8, key as *const u8, 0),
         }
+    }
+}
+
+/// [`update_elem`] of a `BPF_MAP_TYPE_HASH` whose keys have 4 bytes.
+///
+/// # Safety
+/// Verified arguments, and the map is such a one.
+pub unsafe extern "C" fn hash_update_4(
+    r1: u64,
+    key: u64,
+    val: u64,
+    flags: u64,
+    _: u64,
+    rc: *mut RunCtx,
+) -> u64 {
+    // SAFETY: verified arguments.
+    unsafe { hash_update_n::<4>(r1, key, val, flags, rc) }
+}
+
+/// [`update_elem`] of a `BPF_MAP_TYPE_HASH` whose keys have 8 bytes.
+///
+/// # Safety
+/// Verified arguments, and the map is such a one.
+pub unsafe extern "C" fn hash_update_8(
+    r1: u64,
+    key: u64,
+    val: u64,
+    flags: u64,
+    _: u64,
+    rc: *mut RunCtx,
+) -> u64 {
+    // SAFETY: verified arguments.
+    unsafe { hash_update_n::<8>(r1, key, val, flags, rc) }
+}
+
+/// Replaces the value of a key that is there; everything else is [`update_elem`]'s.
+#[inline(always)]
+unsafe fn hash_update_n<const N: u32>(
+    r1: u64,
+    key: u64,
+    val: u64,
+    flags: u64,
+    rc: *mut RunCtx,
+) -> u64 {
+    // SAFETY: promised by the callers.
+    unsafe {
+        if let Some(name) = lock_name(rc)
+            && plain::try_replace::<N>(&map(r1), key as *const u8, val as *const u8, flags, name)
+        {
+            return 0;
+        }
+        update_elem(r1, key, val, flags, 0, rc)
     }
 }
 

@@ -1,13 +1,14 @@
 //! Repair after the death of a process in the middle of a run: locks, slots, hash elements, ring buffer records.
 //!
 //! The order of stores in `map::hash` makes every state decidable: an element named in a slot's `pend` is linked in a
-//! bucket the dead process has locked, or at the head of a free list it has locked, or is a spare, or belongs to nobody.
+//! bucket the dead process has locked, or at the head of a free list it has locked, or belongs to nobody. The spare
+//! element of a lock that it held is linked if it has taken the place of the one noted beside it, which is then the spare.
 
 use super::{Arena, HostMap};
 use crate::control::{self, MAX_PROCS};
 use crate::lock::names;
-use crate::map::elements;
 use crate::map::ring::{BUSY, DISCARD, HDR_SZ, Ring};
+use crate::map::{Map, elements};
 use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use stylet_uapi::MapType;
@@ -35,10 +36,8 @@ fn break_lock(word: &AtomicU32, index: u32, done: &mut Repaired) {
 
 /// What a dead slot had in its hands.
 struct Pending {
-    slot: u32,
     map: u64,
     elem: u32,
-    old: Option<u32>,
 }
 
 impl Arena {
@@ -95,8 +94,7 @@ impl Arena {
         let s = unsafe { control::slot(self.base(), slot) };
         let pend = s.pend.load(Acquire);
         let elem = ((pend >> 32) as u32).checked_sub(1)?;
-        let old = s.pend_old.load(Acquire).checked_sub(1);
-        Some(Pending { slot, map: pend & u32::MAX as u64, elem, old })
+        Some(Pending { map: pend & u32::MAX as u64, elem })
     }
 }
 
@@ -143,24 +141,9 @@ fn repair_hash(
             names(map.free_lock(s).load(Acquire), index) && map.free_head(s).load(Acquire) == e
         })
     };
-    let mut lost = Vec::new();
-    for p in pending
-        .iter()
-        .filter(|p| p.map == host.offset() && p.elem < geo.nelems && p.slot < geo.nslots)
-    {
-        let bucket = bucket_of(p.elem);
-        match (p.old.filter(|&o| o < geo.nelems), bucket) {
-            (Some(old), Some(_)) => {
-                // The new element is in, in the place of the old one.
-                map.spare(p.slot).store(old, Release);
-                done.elements += 1;
-            }
-            (None, None) if !at_head(p.elem) && map.spare(p.slot).load(Acquire) != p.elem => {
-                lost.push(p.elem)
-            }
-            _ => {}
-        }
-    }
+    let mine = pending.iter().filter(|p| p.map == host.offset() && p.elem < geo.nelems);
+    let lost: Vec<u32> =
+        mine.map(|p| p.elem).filter(|&e| bucket_of(e).is_none() && !at_head(e)).collect();
     for slot in 0..geo.nslots {
         break_lock(map.free_lock(slot), index, done);
     }
@@ -169,8 +152,24 @@ fn repair_hash(
             done.elements += 1;
         }
     }
-    for b in locked {
-        break_lock(map.bucket_lock(b), index, done);
+    for lock in 0..=geo.locks_mask {
+        if names(map.bucket_lock(lock).load(Acquire), index) {
+            repair_spare(&map, lock, done);
+        }
+        break_lock(map.bucket_lock(lock), index, done);
+    }
+}
+
+/// Finishes a replacement under the lock of bucket `lock`, whose holder is dead.
+fn repair_spare(map: &Map, lock: u32, done: &mut Repaired) {
+    let geo = map.geo;
+    let spare = map.spare(lock).load(Acquire);
+    let old = map.replaced(lock).load(Acquire).checked_sub(1);
+    let (true, Some(old)) = (spare < geo.nelems, old.filter(|&o| o < geo.nelems)) else { return };
+    let bucket = map.elem_hash(spare).load(Acquire) & geo.mask;
+    if elements::link_to(map, bucket, spare, geo.nelems).is_some() {
+        map.spare(lock).store(old, Release);
+        done.elements += 1;
     }
 }
 

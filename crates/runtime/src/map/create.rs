@@ -178,7 +178,7 @@ fn refs(mut geo: Geo) -> Result<Geo> {
     Ok(geo)
 }
 
-/// `htab_map_alloc_check`, kernel/bpf/hashtab.c. One more element than entries for each slot: an update puts a new element
+/// `htab_map_alloc_check`, kernel/bpf/hashtab.c. One more element than entries for each lock: an update puts a new element
 /// in place of the old one, so that readers see the one or the other.
 fn hash_layout(mut geo: Geo) -> Result<Geo> {
     if geo.max_entries == 0 || geo.key_size == 0 || geo.value_size == 0 {
@@ -197,11 +197,14 @@ fn hash_layout(mut geo: Geo) -> Result<Geo> {
     }
     let nbuckets = geo.max_entries.next_power_of_two();
     geo.mask = nbuckets - 1;
-    geo.nelems = geo.max_entries + if is_percpu { 0 } else { geo.nslots };
+    let nlocks = nbuckets.min(elements::LOCKS);
+    geo.locks_mask = nlocks - 1;
+    geo.nelems = geo.max_entries + if is_percpu { 0 } else { nlocks };
     geo.value_in_elem = elements::ELEM_HDR + fit(round8(geo.key_size))?;
     geo.elem_size = geo.value_in_elem + if is_percpu { 0 } else { geo.value_stride };
     geo.free_off = VALUES_OFF;
-    geo.buckets_off = geo.free_off + geo.nslots * elements::FREE_SIZE;
+    geo.locks_off = geo.free_off + geo.nslots * elements::FREE_SIZE;
+    geo.buckets_off = geo.locks_off + nlocks * elements::LOCK_SIZE;
     let elems = geo.buckets_off as u64 + nbuckets as u64 * elements::BUCKET_SIZE as u64;
     geo.values_off = fit(elems.next_multiple_of(64))?;
     let end = geo.values_off as u64 + geo.nelems as u64 * geo.elem_size as u64;

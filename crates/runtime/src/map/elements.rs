@@ -10,12 +10,39 @@ use core::sync::atomic::AtomicU32;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 use stylet_uapi::MapType;
 
-/// Bytes of an element before its key: next, hash, reference bit.
-pub const ELEM_HDR: u32 = 16;
-/// Bytes of a bucket: head, lock.
-pub const BUCKET_SIZE: u32 = 8;
-/// Bytes of a slot's free list: head, lock, spare element; a cache line.
+/// Bytes of an element before its key.
+pub const ELEM_HDR: u32 = size_of::<ElemHdr>() as u32;
+/// Bytes of a bucket: its head.
+pub const BUCKET_SIZE: u32 = 4;
+/// Bytes of a slot's free list: head, lock; a cache line.
 pub const FREE_SIZE: u32 = 64;
+/// Most locks of a map; buckets share them. Each has a spare element.
+pub const LOCKS: u32 = 64;
+/// Bytes of a [`LockLine`].
+pub const LOCK_SIZE: u32 = size_of::<LockLine>() as u32;
+
+/// A lock and what it guards besides its buckets. One cache line.
+#[repr(C, align(64))]
+pub struct LockLine {
+    /// See `lock`.
+    pub lock: AtomicU32,
+    /// The element for updates in place of another.
+    pub spare: AtomicU32,
+    /// The element that the spare one takes the place of, plus one: for repair.
+    pub replaced: AtomicU32,
+}
+
+/// What an element begins with, before its key.
+#[repr(C)]
+pub struct ElemHdr {
+    /// The next element of the chain, or [`END`] and the bucket's number.
+    pub next: AtomicU32,
+    /// Hash of the key.
+    pub hash: AtomicU32,
+    /// Used since the clock's hand passed (LRU maps).
+    pub referenced: AtomicU32,
+    _pad: u32,
+}
 /// Set in a link that ends a chain; the rest is the bucket's number.
 pub(super) const END: u32 = 1 << 31;
 /// Ends a free list.
@@ -64,11 +91,36 @@ impl Map<'_> {
         )
     }
 
+    /// The lock of bucket `b`, with what belongs to it; others may have the same.
+    #[inline]
+    pub(crate) fn lock_line(&self, b: u32) -> &LockLine {
+        let nth = (b & self.geo.locks_mask) as usize;
+        // SAFETY: `layout` made room for `locks_mask + 1` of them.
+        unsafe { &*self.at(self.geo.locks_off as usize + nth * LOCK_SIZE as usize).cast() }
+    }
+
+    /// The lock of bucket `b`.
     #[inline]
     pub(crate) fn bucket_lock(&self, b: u32) -> &AtomicU32 {
-        self.word(
-            self.geo.buckets_off as usize + (b & self.geo.mask) as usize * BUCKET_SIZE as usize + 4,
-        )
+        &self.lock_line(b).lock
+    }
+
+    /// The element for updates in place of another in bucket `b`.
+    #[inline]
+    pub(crate) fn spare(&self, b: u32) -> &AtomicU32 {
+        &self.lock_line(b).spare
+    }
+
+    /// See [`LockLine::replaced`].
+    #[inline]
+    pub(crate) fn replaced(&self, b: u32) -> &AtomicU32 {
+        &self.lock_line(b).replaced
+    }
+
+    /// Whether two buckets have the same lock.
+    #[inline]
+    pub(super) fn share_lock(&self, a: u32, b: u32) -> bool {
+        (a ^ b) & self.geo.locks_mask == 0
     }
 
     #[inline]
@@ -79,12 +131,6 @@ impl Map<'_> {
     #[inline]
     pub(crate) fn free_lock(&self, slot: u32) -> &AtomicU32 {
         self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 4)
-    }
-
-    /// The slot's element for updates in place of another.
-    #[inline]
-    pub(crate) fn spare(&self, slot: u32) -> &AtomicU32 {
-        self.word(self.geo.free_off as usize + slot as usize * FREE_SIZE as usize + 8)
     }
 
     pub(crate) fn is_lru(&self) -> bool {
@@ -106,17 +152,17 @@ pub(super) fn init(map: &Map) {
             map.next(e).store(if e + 1 < end { e + 1 } else { NONE }, Relaxed);
         }
         map.free_head(slot).store(if first < end { first } else { NONE }, Relaxed);
-        map.spare(slot).store(if map.is_percpu() { NONE } else { geo.max_entries + slot }, Relaxed);
+    }
+    for lock in 0..=geo.locks_mask {
+        map.spare(lock).store(if map.is_percpu() { NONE } else { geo.max_entries + lock }, Relaxed);
     }
 }
 
-/// Notes in the caller's slot that element `e` is in its hands, for repair: before it leaves where it was. `old` is the
-/// element that it will take the place of, plus one; 0 for none.
+/// Notes in the caller's slot that element `e` is in its hands, for repair: before it leaves where it was.
 #[inline]
-pub(super) fn hold(map: &Map, e: u32, old: u32, cx: &Cx) {
+pub(super) fn hold(map: &Map, e: u32, cx: &Cx) {
     let slot = cx.slot_ref();
     let off = (map.base() as usize).wrapping_sub(cx.arena as usize) as u32;
-    slot.pend_old.store(old, Release);
     slot.pend.store((e as u64 + 1) << 32 | off as u64, Release);
 }
 
@@ -137,7 +183,7 @@ fn pop_from(map: &Map, slot: u32, cx: &Cx) -> Result<Option<u32>> {
     if e >= map.geo.nelems {
         return Ok(None);
     }
-    hold(map, e, 0, cx);
+    hold(map, e, cx);
     head.store(map.next(e).load(Relaxed), Release);
     Ok(Some(e))
 }

@@ -175,19 +175,18 @@ impl Change<'_> {
         link.store(e, Release);
     }
 
-    /// Puts the slot's spare element in place of `old`, in one store; `old` becomes the spare one.
+    /// Puts the spare element in place of `old`, in one store; `old` becomes the spare one.
     #[inline]
     unsafe fn replace(&self, link: &AtomicU32, old: u32, cx: &Cx) -> Result<()> {
-        let spare = self.map.spare(cx.slot);
+        let spare = self.map.spare(self.bucket);
         let e = spare.load(Relaxed);
         if e >= self.map.geo.nelems {
             return Err(E2BIG);
         }
-        hold(self.map, e, old + 1, cx);
+        self.map.replaced(self.bucket).store(old + 1, Release);
         // SAFETY: as for `put`.
         unsafe { self.put(e, link, self.map.next(old).load(Relaxed), cx) };
         spare.store(old, Release);
-        let_go(cx);
         Ok(())
     }
 
@@ -222,13 +221,13 @@ fn evict(map: &Map, keep: u32, cx: &Cx) -> Option<u32> {
             continue;
         }
         let b = map.elem_hash(e).load(Relaxed) & geo.mask;
-        let guard: Option<Guard> =
-            if b == keep { None } else { lock::try_lock(map.bucket_lock(b), cx) };
-        if b != keep && guard.is_none() {
+        let held = map.share_lock(b, keep);
+        let guard: Option<Guard> = if held { None } else { lock::try_lock(map.bucket_lock(b), cx) };
+        if !held && guard.is_none() {
             continue;
         }
         if let Some(link) = link_to(map, b, e, EVICT_CHAIN) {
-            hold(map, e, 0, cx);
+            hold(map, e, cx);
             link.store(map.next(e).load(Relaxed), Release);
             return Some(e);
         }
@@ -321,7 +320,7 @@ pub unsafe fn take(map: &Map, key: *const u8, cx: &Cx, f: impl FnOnce(u32)) -> R
         let b = h & map.geo.mask;
         let _guard = lock::lock(map.bucket_lock(b), cx)?;
         let Ok(Some((link, e))) = walk::<0>(map, b, h, key) else { return Err(ENOENT) };
-        hold(map, e, 0, cx);
+        hold(map, e, cx);
         link.store(map.next(e).load(Relaxed), Release);
         f(e);
         push(map, e, cx);

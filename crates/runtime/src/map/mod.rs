@@ -83,8 +83,12 @@ pub struct Geo {
     pub nelems: u32,
     /// Number of buckets minus one, or ring size minus one.
     pub mask: u32,
-    /// Bucket heads and locks of a hash.
+    /// Bucket heads of a hash.
     pub buckets_off: u32,
+    /// Locks of a hash.
+    pub locks_off: u32,
+    /// Number of locks minus one.
+    pub locks_mask: u32,
     /// Free lists of a hash, one a slot.
     pub free_off: u32,
     /// First per-CPU value.

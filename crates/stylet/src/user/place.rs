@@ -18,9 +18,16 @@ const CODE_ALIGN: u64 = 64;
 /// Implementations for one kind of map, with the symbols that the agent image exports: numbered from here on, far from any
 /// helper's number.
 const SPECIAL: u32 = 1 << 16;
-const SPECIAL_SYMBOLS: [&str; 2] = ["stylet_hash_lookup_4", "stylet_hash_lookup_8"];
+const SPECIAL_SYMBOLS: [&str; 4] = [
+    "stylet_hash_lookup_4",
+    "stylet_hash_lookup_8",
+    "stylet_hash_update_4",
+    "stylet_hash_update_8",
+];
 const HASH_LOOKUP_4: u32 = SPECIAL;
 const HASH_LOOKUP_8: u32 = SPECIAL + 1;
+const HASH_UPDATE_4: u32 = SPECIAL + 2;
+const HASH_UPDATE_8: u32 = SPECIAL + 3;
 
 /// How helper `id` is carried out when it is called with map `map`.
 fn helper_impl(id: u32, map: Option<(&MapSpec, u32)>) -> HelperImpl {
@@ -40,10 +47,12 @@ fn helper_impl(id: u32, map: Option<(&MapSpec, u32)>) -> HelperImpl {
                 max_entries: spec.max_entries,
             }
         }
-        (HelperId::MAP_LOOKUP_ELEM, Some((spec, _))) if spec.map_type == MapType::HASH => {
-            match spec.key_size {
-                4 => HelperImpl::CallAs(HASH_LOOKUP_4),
-                8 => HelperImpl::CallAs(HASH_LOOKUP_8),
+        (helper, Some((spec, _))) if spec.map_type == MapType::HASH => {
+            match (helper, spec.key_size) {
+                (HelperId::MAP_LOOKUP_ELEM, 4) => HelperImpl::CallAs(HASH_LOOKUP_4),
+                (HelperId::MAP_LOOKUP_ELEM, 8) => HelperImpl::CallAs(HASH_LOOKUP_8),
+                (HelperId::MAP_UPDATE_ELEM, 4) => HelperImpl::CallAs(HASH_UPDATE_4),
+                (HelperId::MAP_UPDATE_ELEM, 8) => HelperImpl::CallAs(HASH_UPDATE_8),
                 _ => HelperImpl::Call,
             }
         }
