@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use stylet_catalog::Release;
 use stylet_uapi::{LinkType, MapType};
 
+use crate::Map;
 use crate::feature::Feature;
 use crate::sys::Errno;
 
@@ -100,7 +101,7 @@ pub enum Error {
         why: String,
     },
     /// A map cannot be used that way.
-    #[error("map '{map}' (of type {map_type}) cannot be {what}: {why}")]
+    #[error("map '{map}' (of type {map_type}) cannot be {what}: {why}{}", because(*errno))]
     MapUse {
         /// The map.
         map: String,
@@ -108,6 +109,8 @@ pub enum Error {
         map_type: MapType,
         /// The operation: `read as a ring buffer`.
         what: &'static str,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
         /// Why not.
         why: String,
     },
@@ -158,14 +161,21 @@ impl Error {
         move |errno| Error::Sys { call, errno, what }
     }
 
+    /// A use that a map is not made for; the kernel was not asked.
+    pub(crate) fn map_use(map: &Map, what: &'static str, why: &str) -> Error {
+        let (map, map_type) = (map.name().to_string(), map.map_type());
+        Error::MapUse { map, map_type, what, errno: None, why: why.to_string() }
+    }
+
     /// The error number that the kernel answered, where it did.
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::Missing { errno, .. }
             | Error::Attach { errno, .. }
             | Error::LinkOp { errno, .. }
-            | Error::Pin { errno, .. } => *errno,
-            Error::MapUse { .. } | Error::Corrupt { .. } | Error::TooLarge { .. } => None,
+            | Error::Pin { errno, .. }
+            | Error::MapUse { errno, .. } => *errno,
+            Error::Corrupt { .. } | Error::TooLarge { .. } => None,
             Error::Rejected { errno, .. }
             | Error::Denied { errno, .. }
             | Error::Sys { errno, .. } => Some(*errno),

@@ -3,18 +3,20 @@
 //! [`Kernel`] is what is known of the running kernel; [`Feature`] is what it may have; [`Map`], [`Prog`] and [`Link`] own
 //! its objects by file descriptor.
 
+pub mod attach;
 mod error;
 mod feature;
 mod kernel;
 pub mod link;
 mod map;
 mod prog;
+pub mod read;
 pub mod sys;
 
 pub use error::{Error, Fault};
 pub use feature::Feature;
 pub use kernel::Kernel;
 pub use link::{Leftover, Link, LinkDetails, LinkInfo};
-pub use map::Map;
+pub use map::{Entry, Map};
 pub use prog::{Prog, ProgLoad};
 pub use stylet_catalog::Release;

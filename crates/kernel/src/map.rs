@@ -1,4 +1,9 @@
-//! A map in the kernel.
+//! A map in the kernel, and its elements.
+
+mod batch;
+mod elem;
+
+pub use batch::Entry;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -31,6 +31,16 @@ pub enum Feature {
     UprobeMulti,
     /// uprobe.session: entry and return by one program.
     UprobeSession,
+    /// Cookies of raw tracepoints, tp_btf among them.
+    RawTpCookie,
+    /// Cookies of fentry and its neighbours, and of LSM programs.
+    TracingCookie,
+    /// Iterators over one task's or one cgroup's things.
+    IterTarget,
+    /// `BPF_ENABLE_STATS`
+    EnableStats,
+    /// `BPF_PROG_TEST_RUN` of a type.
+    TestRun(ProgType),
 }
 
 /// Text, first release and config option of a feature.
@@ -50,6 +60,7 @@ impl Feature {
         match self {
             Feature::ProgType(prog_type) => Env::prog_type_since(prog_type),
             Feature::MapType(map_type) => Env::map_type_since(map_type),
+            Feature::TestRun(prog_type) => test_run_since(prog_type),
             _ => self.facts().map(|facts| Release::new(facts.since.0, facts.since.1)),
         }
     }
@@ -75,13 +86,16 @@ impl Feature {
         match self {
             Feature::ProgType(prog_type) => format!("programs of type {prog_type}"),
             Feature::MapType(map_type) => format!("maps of type {map_type}"),
+            Feature::TestRun(prog_type) => {
+                format!("BPF_PROG_TEST_RUN of programs of type {prog_type}")
+            }
             _ => self.facts().map_or("", |facts| facts.text).to_string(),
         }
     }
 
     fn facts(self) -> Option<Facts> {
         Some(match self {
-            Feature::ProgType(_) | Feature::MapType(_) => return None,
+            Feature::ProgType(_) | Feature::MapType(_) | Feature::TestRun(_) => return None,
             Feature::ObjName => facts("names of maps and programs", (4, 15), None),
             Feature::Btf => facts("BTF (BPF_BTF_LOAD)", (4, 18), None),
             Feature::GlobalData => facts("global variables", (5, 2), None),
@@ -92,6 +106,34 @@ impl Feature {
             Feature::KprobeSession => facts("kprobe.session", (6, 10), Some("CONFIG_FPROBE")),
             Feature::UprobeMulti => facts("uprobe.multi", (6, 6), Some("CONFIG_UPROBES")),
             Feature::UprobeSession => facts("uprobe.session", (6, 13), Some("CONFIG_UPROBES")),
+            Feature::RawTpCookie => facts("cookies of raw tracepoints", (6, 10), None),
+            Feature::TracingCookie => facts("cookies of TRACING and LSM programs", (5, 19), None),
+            Feature::IterTarget => facts("iterators over one task or cgroup", (6, 1), None),
+            Feature::EnableStats => facts("run-time statistics by BPF_ENABLE_STATS", (5, 8), None),
         })
     }
+}
+
+/// First release whose kernel runs programs of a type by `BPF_PROG_TEST_RUN` (`test_run` of its `struct bpf_prog_ops`);
+/// `None` for those that none does.
+fn test_run_since(prog_type: ProgType) -> Option<Release> {
+    let (major, minor) = match prog_type {
+        ProgType::SOCKET_FILTER
+        | ProgType::SCHED_CLS
+        | ProgType::SCHED_ACT
+        | ProgType::XDP
+        | ProgType::CGROUP_SKB
+        | ProgType::LWT_IN
+        | ProgType::LWT_OUT
+        | ProgType::LWT_XMIT
+        | ProgType::LWT_SEG6LOCAL => (4, 12),
+        ProgType::FLOW_DISSECTOR => (5, 1),
+        ProgType::TRACING => (5, 5),
+        ProgType::RAW_TRACEPOINT => (5, 10),
+        ProgType::SK_LOOKUP | ProgType::SYSCALL => (5, 14),
+        ProgType::STRUCT_OPS => (5, 17),
+        ProgType::NETFILTER => (6, 4),
+        _ => return None,
+    };
+    Some(Release::new(major, minor))
 }

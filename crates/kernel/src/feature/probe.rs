@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 
+use stylet_btf::Kind;
 use stylet_insn::Insn;
 use stylet_uapi::{AttachType, MapType, ProgType};
 
@@ -52,6 +53,11 @@ impl Feature {
             Feature::UprobeSession => {
                 by_attach_type(kernel, AttachType::TRACE_UPROBE_SESSION, self)
             }
+            Feature::RawTpCookie => raw_tp_cookie(kernel),
+            Feature::TracingCookie => has_member(kernel, "bpf_tramp_link", "cookie", self),
+            Feature::IterTarget => has_member(kernel, "bpf_iter_aux_info", "task", self),
+            Feature::EnableStats => Probed::of(sys::enable_stats()),
+            Feature::TestRun(_) => by_release(kernel, self),
         }
     }
 }
@@ -190,5 +196,44 @@ fn by_attach_type(kernel: &Kernel, attach_type: AttachType, feature: Feature) ->
     match sys::link_create(prog.as_fd(), target, attach_type, 0, &extra) {
         Err(Errno(libc::ESRCH | libc::EBADF)) | Ok(_) => Probed::Present,
         Err(errno) => Probed::of::<()>(Err(errno)),
+    }
+}
+
+/// A cookie for a tracepoint that does not exist: refused as too much before the name is looked up, where it is not known.
+fn raw_tp_cookie(kernel: &Kernel) -> Probed {
+    let prog = ProgAttr {
+        prog_type: ProgType::RAW_TRACEPOINT,
+        insns: &RETURN_0,
+        license: c"GPL",
+        kern_version: kernel.version_code(),
+        ..ProgAttr::default()
+    };
+    let prog = match sys::prog_load(&prog, &mut []) {
+        Ok(prog) => prog,
+        Err(errno) => return Probed::of::<()>(Err(errno)),
+    };
+    match sys::raw_tracepoint_open(prog.as_fd(), Some(c"stylet_no_such_tracepoint"), 1) {
+        Err(Errno(libc::ENOENT)) | Ok(_) => Probed::Present,
+        Err(errno) => Probed::of::<()>(Err(errno)),
+    }
+}
+
+/// Whether a struct of the kernel has a member: for what the kernel ignores silently where it does not know it. By the
+/// release where there is no BTF.
+fn has_member(kernel: &Kernel, name: &str, member: &str, feature: Feature) -> Probed {
+    let Some(btf) = kernel.vmlinux() else { return by_release(kernel, feature) };
+    let members = btf
+        .find_by_name_kind(name, Kind::Struct)
+        .and_then(|id| btf.type_by_id(id))
+        .and_then(|found| found.composite());
+    let found =
+        members.is_some_and(|found| found.members().any(|m| btf.name(m.name_off) == member));
+    if found { Probed::Present } else { Probed::Absent(None) }
+}
+
+fn by_release(kernel: &Kernel, feature: Feature) -> Probed {
+    match feature.since() {
+        Some(since) if kernel.release() >= since => Probed::Present,
+        _ => Probed::Absent(None),
     }
 }
