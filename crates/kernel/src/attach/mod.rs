@@ -10,8 +10,8 @@ mod tracing;
 
 pub use iter::{IterOpts, IterTarget, iter};
 pub use lsm::lsm;
-pub(crate) use perf_event::attach_event;
-pub use perf_event::{PerfEventOpts, PerfMethod, Sampling, perf_event};
+
+pub use perf_event::{PerfEventOpts, PerfMethod, Sampling, attach_event, perf_event};
 pub use raw_tp::{RawTpMethod, RawTpOpts, raw_tracepoint, tracepoint_args, writable_size};
 pub use tracefs_root::tracefs_root;
 pub use tracepoint::{TracepointOpts, tracepoint};

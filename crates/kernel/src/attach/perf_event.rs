@@ -127,7 +127,7 @@ pub fn perf_event(kernel: &Kernel, prog: &Prog, opts: &PerfEventOpts) -> Result<
 ///
 /// # Errors
 /// [`Error::Missing`] for a link, or for a cookie, before 5.15; [`Error::Attach`] for what the kernel refuses.
-pub(crate) fn attach_event(
+pub fn attach_event(
     kernel: &Kernel,
     prog: &Prog,
     event: OwnedFd,
