@@ -8,6 +8,7 @@ mod error;
 mod feature;
 mod kernel;
 pub mod link;
+pub mod list;
 mod map;
 mod prog;
 pub mod read;

@@ -19,13 +19,13 @@ pub struct ProgInfo {
     pub jited_prog_len: u32,
     /// Bytes.
     pub xlated_prog_len: u32,
-    jited_prog_insns: u64,
-    xlated_prog_insns: u64,
+    pub(super) jited_prog_insns: u64,
+    pub(super) xlated_prog_insns: u64,
     /// Nanoseconds since boot.
     pub load_time: u64,
     pub created_by_uid: u32,
     pub nr_map_ids: u32,
-    map_ids: u64,
+    pub(super) map_ids: u64,
     pub name: [u8; 16],
     pub ifindex: u32,
     /// Bit 0.
@@ -34,27 +34,27 @@ pub struct ProgInfo {
     pub netns_ino: u64,
     pub nr_jited_ksyms: u32,
     pub nr_jited_func_lens: u32,
-    jited_ksyms: u64,
-    jited_func_lens: u64,
+    pub(super) jited_ksyms: u64,
+    pub(super) jited_func_lens: u64,
     pub btf_id: u32,
     pub func_info_rec_size: u32,
-    func_info: u64,
+    pub(super) func_info: u64,
     pub nr_func_info: u32,
     pub nr_line_info: u32,
-    line_info: u64,
-    jited_line_info: u64,
+    pub(super) line_info: u64,
+    pub(super) jited_line_info: u64,
     pub nr_jited_line_info: u32,
     pub line_info_rec_size: u32,
     pub jited_line_info_rec_size: u32,
     pub nr_prog_tags: u32,
-    prog_tags: u64,
+    pub(super) prog_tags: u64,
     pub run_time_ns: u64,
     pub run_cnt: u64,
     pub recursion_misses: u64,
     pub verified_insns: u32,
     pub attach_btf_obj_id: u32,
     pub attach_btf_id: u32,
-    pad: u32,
+    pub(super) pad: u32,
 }
 
 /// `struct bpf_map_info`
@@ -105,6 +105,13 @@ pub struct LinkInfo {
     pub prog_id: u32,
     pub pad: u32,
     pub union: [u64; 8],
+}
+
+impl BtfInfo {
+    /// Asks for the types as well: `len` bytes of room at `buffer`.
+    pub(super) fn set_buffer(&mut self, buffer: u64, len: u32) {
+        (self.btf, self.btf_size) = (buffer, len);
+    }
 }
 
 /// Plain numbers, which any bytes are.

@@ -17,6 +17,7 @@ mod map;
 mod mapping;
 mod perf;
 mod prog;
+mod prog_dump;
 mod run;
 
 pub use btf::btf_load;
@@ -37,6 +38,7 @@ pub use perf::{
     PerfEventAttr, perf_event_disable, perf_event_enable, perf_event_open, perf_event_set_bpf,
 };
 pub use prog::{ProgAttr, prog_load};
+pub use prog_dump::{DumpWish, FuncRecord, LineRecord, ProgDump, btf_bytes, prog_dump};
 pub use run::{TestRunArgs, enable_stats, test_run};
 
 use std::os::fd::{FromRawFd, OwnedFd};
