@@ -28,8 +28,10 @@ pub struct Cli {
 pub enum Command {
     /// Run BPF objects against a command or running processes.
     Run(RunArgs),
-    /// Show what is in a BPF object: programs, maps, BTF, instructions, machine code.
+    /// Show what is in a BPF object, or in the kernel: programs, maps, BTF, instructions, machine code.
     Inspect(InspectArgs),
+    /// List the kernel's programs, maps and links, and who holds them.
+    List(ListArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.
@@ -99,10 +101,36 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
+/// `stylet list`.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// What to list; everything when it is not given.
+    #[arg(value_enum)]
+    pub what: Option<Listed>,
+    /// JSON in bpftool's field names: an array of what was asked for, or an object with all three.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `stylet list` lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Listed {
+    /// Programs.
+    #[value(alias = "prog")]
+    Progs,
+    /// Maps.
+    #[value(alias = "map")]
+    Maps,
+    /// Links.
+    #[value(alias = "link")]
+    Links,
+}
+
 /// `stylet inspect`.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// BPF object file (.bpf.o).
+    /// BPF object file (.bpf.o), or what the kernel holds: prog:ID, prog:NAME, prog:tag:TAG, map:ID, map:NAME, link:ID, or a
+    /// path in a BPF file system.
     #[arg(value_name = "OBJECT")]
     pub object: PathBuf,
     /// Only this program.
@@ -111,10 +139,10 @@ pub struct InspectArgs {
     /// The instructions of each program, with C source lines.
     #[arg(short = 'd', long)]
     pub disasm: bool,
-    /// The machine code of each program for the user backend.
+    /// The machine code of each program: for the user backend, or that of the kernel.
     #[arg(long)]
     pub jited: bool,
-    /// The object's BTF types as C.
+    /// The BTF types as C.
     #[arg(long)]
     pub btf: bool,
     /// JSON instead of text.

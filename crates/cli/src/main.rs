@@ -6,8 +6,11 @@
 
 mod args;
 mod inspect;
+mod list;
 mod report;
 mod run;
+mod table;
+mod value;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -18,6 +21,7 @@ fn main() -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
+        Command::List(args) => list::run(args),
         Command::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "stylet", &mut std::io::stdout());
             Ok(())

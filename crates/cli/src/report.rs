@@ -11,6 +11,7 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
     let (as_json, verbose) = match &cli.command {
         Command::Run(args) => (args.json, args.verbose),
         Command::Inspect(args) => (args.json, false),
+        Command::List(args) => (args.json, false),
         Command::Completions { .. } => (false, false),
     };
     if as_json {

@@ -204,6 +204,24 @@ pub enum Error {
         /// Its section.
         section: String,
     },
+    /// The kernel refuses, or does not have what is asked for.
+    #[error("{context}{source}")]
+    Kernel {
+        /// What was being done, ending in `: `, or empty.
+        context: String,
+        /// Why not.
+        source: Box<stylet_kernel::Error>,
+    },
+    /// The kernel holds nothing by that id, name or tag.
+    #[error("the kernel holds no {kind} '{wanted}'{}", advice_suffix(advice))]
+    NoSuchKernelObject {
+        /// `prog`, `map` or `link`.
+        kind: &'static str,
+        /// What was asked for.
+        wanted: String,
+        /// What would help, maybe empty.
+        advice: String,
+    },
     /// The kernel backend was asked for.
     #[error("the kernel backend does not exist yet: programs run in user space (--backend user)")]
     NoKernelBackend,
@@ -235,6 +253,12 @@ fn advice_suffix(advice: &str) -> String {
     if advice.is_empty() { String::new() } else { format!(": {advice}") }
 }
 
+impl From<stylet_kernel::Error> for Error {
+    fn from(source: stylet_kernel::Error) -> Error {
+        Error::Kernel { context: String::new(), source: Box::new(source) }
+    }
+}
+
 impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
@@ -248,7 +272,19 @@ impl Error {
             | Error::Runtime { .. }
             | Error::System { .. } => Fault::Environment,
             Error::Jit { .. } | Error::Link { .. } | Error::Bug { .. } => Fault::Bug,
+            Error::Kernel { source, .. } => match source.fault() {
+                stylet_kernel::Fault::Verdict => Fault::Verdict,
+                stylet_kernel::Fault::Input => Fault::Input,
+                stylet_kernel::Fault::Environment => Fault::Environment,
+                stylet_kernel::Fault::Bug => Fault::Bug,
+            },
             _ => Fault::Input,
         }
+    }
+
+    /// An error of the kernel backend with what was being done: text that ends in `: `, or none.
+    pub(crate) fn kernel(context: impl Into<String>) -> impl FnOnce(stylet_kernel::Error) -> Error {
+        let context = context.into();
+        move |source| Error::Kernel { context, source: Box::new(source) }
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod check;
 mod error;
+pub mod kernel;
 mod object;
 mod prepare;
 mod session;

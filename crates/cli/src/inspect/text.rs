@@ -1,6 +1,7 @@
 //! `stylet inspect` for people.
 
 use crate::args::InspectArgs;
+use crate::table::table;
 use std::fmt::Write as _;
 use stylet::{Error, MapSpec, Object, ProgSpec};
 
@@ -72,24 +73,6 @@ fn map_row(map: &MapSpec) -> [String; 6] {
         map.max_entries.to_string(),
         format!("{:#x}", map.map_flags),
     ]
-}
-
-/// Columns as wide as their widest cell.
-fn table<const N: usize>(out: &mut String, title: &str, head: &[&str; N], rows: &[[String; N]]) {
-    if rows.is_empty() {
-        return;
-    }
-    let _ = writeln!(out, "\n{title}");
-    let head: [String; N] = head.map(str::to_owned);
-    let all = || std::iter::once(&head).chain(rows);
-    let widths: Vec<usize> = (0..N).map(|c| all().map(|r| r[c].len()).max().unwrap_or(0)).collect();
-    for row in all() {
-        let mut line = String::from(" ");
-        for (cell, width) in row.iter().zip(&widths) {
-            let _ = write!(line, " {cell:<width$} ");
-        }
-        let _ = writeln!(out, "{}", line.trim_end());
-    }
 }
 
 fn disasm(out: &mut String, object: &Object, prog: &ProgSpec) {

@@ -2,8 +2,8 @@
 
 use super::decode::EventTypes;
 use super::stacks::Snapshots;
-use super::value::{hex, to_json};
 use crate::args::RunArgs;
+use crate::value::{hex, to_json};
 use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write};
 use stylet::user::Session;

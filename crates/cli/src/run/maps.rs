@@ -1,7 +1,7 @@
 //! Maps at the end of a run: tables, histograms, global variables.
 
-use super::value::{as_integer, hex, to_json};
 use super::{hist, stacks};
+use crate::value::{as_integer, hex, to_json};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
 use stylet::user::Session;

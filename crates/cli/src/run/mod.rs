@@ -6,7 +6,6 @@ mod live;
 mod maps;
 mod plan;
 mod stacks;
-mod value;
 
 pub use live::output_error;
 

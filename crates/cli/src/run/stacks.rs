@@ -29,7 +29,7 @@ impl Snapshots {
         let Value::Struct(members) = key else { return Vec::new() };
         let integer = |wanted: &dyn Fn(&str) -> bool| {
             let (_, value) = members.iter().find(|(name, _)| wanted(name))?;
-            super::value::as_integer(value)
+            crate::value::as_integer(value)
         };
         let Some(id) = integer(&|n| n.contains("stack")).and_then(|id| u32::try_from(id).ok())
         else {

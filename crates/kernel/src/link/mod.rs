@@ -8,7 +8,7 @@ mod info;
 mod pin;
 
 pub use info::{LinkDetails, LinkInfo};
-pub use pin::{ensure_bpffs, pinned_object};
+pub use pin::{ensure_bpffs, is_pin, pinned_object};
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

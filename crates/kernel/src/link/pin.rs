@@ -86,6 +86,11 @@ pub fn pinned_object(path: &Path) -> Result<(OwnedFd, String), Error> {
     Ok((fd, kind.to_string()))
 }
 
+/// Whether a path is of something pinned: a file in a BPF file system.
+pub fn is_pin(path: &Path) -> bool {
+    path.is_file() && is_bpffs(path) == Ok(true)
+}
+
 /// Makes sure that `path` can be a pin: in a BPF file system, which is mounted if it can be.
 fn prepare(path: &Path) -> Result<CString, Error> {
     let parent = match path.parent() {

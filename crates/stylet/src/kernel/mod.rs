@@ -1,0 +1,12 @@
+//! The kernel backend: BPF programs in the kernel, through bpf(2).
+
+mod find;
+mod held;
+
+pub use find::{KernelObject, Selector, find};
+pub use held::{
+    HeldLink, HeldMap, HeldProg, KernelSymbols, links, maps, prog_type_of, progs, read_map,
+};
+pub use stylet_kernel::list::{Holder, Holders, Kind, MapEntry, ProgEntry};
+pub use stylet_kernel::sys::{DumpWish, FuncRecord, LineRecord, ProgDump};
+pub use stylet_kernel::{Kernel, LinkDetails, LinkInfo};
