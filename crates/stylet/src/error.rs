@@ -222,6 +222,16 @@ pub enum Error {
         /// What would help, maybe empty.
         advice: String,
     },
+    /// The kernel does not show a program's code.
+    #[error(
+        "the kernel does not show the {what} of program {prog}: it needs root and kernel.kptr_restrict below 2"
+    )]
+    NotShown {
+        /// Its id.
+        prog: u32,
+        /// `instructions` or `machine code`.
+        what: &'static str,
+    },
     /// The kernel backend was asked for.
     #[error("the kernel backend does not exist yet: programs run in user space (--backend user)")]
     NoKernelBackend,
@@ -268,6 +278,7 @@ impl Error {
                 Fault::Environment
             }
             Error::NoKernelBackend
+            | Error::NotShown { .. }
             | Error::Unsupported { .. }
             | Error::Runtime { .. }
             | Error::System { .. } => Fault::Environment,

@@ -1,15 +1,21 @@
 //! `stylet inspect`: what is in a BPF object.
 
 mod json;
+mod kernel;
+mod kernel_prog;
 mod text;
 mod x86;
 
 use crate::args::InspectArgs;
 use std::io::Write;
+use stylet::kernel::Selector;
 use stylet::{Error, Object};
 
 /// Prints what `args` asks for to standard output.
 pub fn run(args: &InspectArgs) -> Result<(), Error> {
+    if let Some(selector) = args.object.to_str().and_then(Selector::parse) {
+        return print(&kernel::render(&selector, args)?);
+    }
     let mut object = Object::open(&args.object)?;
     if let Some(only) = &args.prog {
         let names: Vec<String> = object.spec().progs.iter().map(|p| p.name.clone()).collect();
@@ -27,7 +33,10 @@ pub fn run(args: &InspectArgs) -> Result<(), Error> {
     if args.disasm || args.jited {
         object = stylet::user::relocate(&object)?;
     }
-    let out = if args.json { json::render(&object, args)? } else { text::render(&object, args)? };
+    print(&if args.json { json::render(&object, args)? } else { text::render(&object, args)? })
+}
+
+fn print(out: &str) -> Result<(), Error> {
     let mut stdout = anstream::stdout().lock();
     let written = stdout.write_all(out.as_bytes()).and_then(|()| stdout.flush());
     written.or_else(crate::run::output_error)

@@ -2,7 +2,7 @@
 
 pub mod json;
 mod link;
-mod text;
+pub mod text;
 
 use crate::args::{ListArgs, Listed};
 use serde_json::Value;

@@ -248,7 +248,7 @@ fn sum(entry: &Entry, size: u32) -> u64 {
 }
 
 /// Bytes by their type, or as bytes where there is none; plain integers of 4 or 8 bytes without BTF as numbers.
-fn typed<'a>(btf: Option<&'a Btf>, ty: TypeId, bytes: &'a [u8]) -> Value<'a> {
+pub fn typed<'a>(btf: Option<&'a Btf>, ty: TypeId, bytes: &'a [u8]) -> Value<'a> {
     match btf {
         Some(btf) if ty != 0 => value::decode(btf, ty, bytes),
         _ => match *bytes {
@@ -261,7 +261,8 @@ fn typed<'a>(btf: Option<&'a Btf>, ty: TypeId, bytes: &'a [u8]) -> Value<'a> {
     }
 }
 
-fn show(value: &Value<'_>) -> String {
+/// A value as people read it.
+pub fn show(value: &Value<'_>) -> String {
     match value {
         Value::Bytes(bytes) => hex(bytes),
         Value::Enum { name: Some(name), .. } => (*name).to_owned(),

@@ -3,7 +3,7 @@
 mod decode;
 mod hist;
 mod live;
-mod maps;
+pub mod maps;
 mod plan;
 mod stacks;
 

@@ -3,8 +3,9 @@
 use crate::{Entry, Error};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
+use stylet_btf::Btf;
 use stylet_kernel::list::{self, Holder, Holders, Kind, MapEntry, ProgEntry};
-use stylet_kernel::sys::{Errno, MapFd};
+use stylet_kernel::sys::{DumpWish, Errno, MapFd, ProgDump};
 use stylet_kernel::{Kernel, LinkInfo};
 use stylet_uapi::ProgType;
 use stylet_uapi::errno::ENOENT;
@@ -140,6 +141,25 @@ pub fn prog_type_of(kernel: &Kernel, id: u32) -> Option<ProgType> {
     Some(list::prog(kernel, fd.as_fd()).ok()?.prog_type)
 }
 
+/// A BTF object of the kernel by id; `None` for id 0 and for types that go on from a base.
+///
+/// # Errors
+/// [`Error::Kernel`].
+pub fn btf(kernel: &Kernel, id: u32) -> Result<Option<Btf>, Error> {
+    Ok(list::btf_by_id(kernel, id)?)
+}
+
+/// Instructions, machine code and source lines of a program of the kernel.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn dump(fd: OwnedFd, wish: DumpWish) -> Result<ProgDump, Error> {
+    list::dump(fd.as_fd(), wish).map_err(|errno| Error::System {
+        what: "BPF_OBJ_GET_INFO_BY_FD",
+        source: std::io::Error::from_raw_os_error(errno.0),
+    })
+}
+
 /// Functions of the kernel by address.
 #[derive(Clone, Debug, Default)]
 pub struct KernelSymbols {
@@ -163,6 +183,11 @@ impl KernelSymbols {
             .collect();
         all.sort();
         KernelSymbols { all }
+    }
+
+    /// Where a symbol of the kernel itself begins.
+    pub fn address(&self, name: &str) -> Option<u64> {
+        self.all.iter().find(|(_, n, module)| n == name && module.is_none()).map(|(a, ..)| *a)
     }
 
     /// Name and module of what begins at an address.

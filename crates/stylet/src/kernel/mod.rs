@@ -5,7 +5,8 @@ mod held;
 
 pub use find::{KernelObject, Selector, find};
 pub use held::{
-    HeldLink, HeldMap, HeldProg, KernelSymbols, links, maps, prog_type_of, progs, read_map,
+    HeldLink, HeldMap, HeldProg, KernelSymbols, btf, dump, links, maps, prog_type_of, progs,
+    read_map,
 };
 pub use stylet_kernel::list::{Holder, Holders, Kind, MapEntry, ProgEntry};
 pub use stylet_kernel::sys::{DumpWish, FuncRecord, LineRecord, ProgDump};
