@@ -96,9 +96,8 @@ pub fn find(kernel: &Kernel, wanted: &Selector) -> Result<Vec<KernelObject>, Err
     };
     let mut found = Vec::new();
     for (kind, id) in ids {
-        match list::open(kernel, kind, id).map_err(Error::kernel(""))? {
-            Some(fd) => found.push(read(kernel, kind, fd, &holders)?),
-            None => {}
+        if let Some(fd) = list::open(kernel, kind, id).map_err(Error::kernel(""))? {
+            found.push(read(kernel, kind, fd, &holders)?);
         }
     }
     if !found.is_empty() {
