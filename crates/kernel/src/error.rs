@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use stylet_catalog::Release;
+use stylet_symbols::suggestion;
 use stylet_uapi::{LinkType, MapType};
 
 use crate::Map;
@@ -78,6 +79,57 @@ pub enum Error {
         /// Why not, and what would help.
         why: String,
     },
+    /// The kernel has no function of a name.
+    #[error("the kernel has no function '{name}'{}", suggestion(near))]
+    NoFunction {
+        /// Wanted name.
+        name: String,
+        /// Names that are close, best first.
+        near: Vec<String>,
+    },
+    /// A kernel function is there, or was when the kernel was built, but cannot be probed.
+    #[error("kernel function '{function}' cannot be probed: {why}{}", because(*errno))]
+    Unprobeable {
+        /// The function.
+        function: String,
+        /// Why not.
+        why: Unprobeable,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
+    },
+    /// The kernel has no system call of a name.
+    #[error("the kernel has no system call '{name}'{}", suggestion(near))]
+    NoSyscall {
+        /// Wanted name, without prefix.
+        name: String,
+        /// Names that are close, best first.
+        near: Vec<String>,
+    },
+    /// Kprobes are switched off for the whole system: they could be made, but would never be hit.
+    #[error("kprobes are switched off: write 1 to {}", path.display())]
+    KprobesDisabled {
+        /// The switch.
+        path: PathBuf,
+    },
+    /// Something in tracefs cannot be used.
+    #[error("tracefs ({}) {why}{}", path.display(), because(*errno))]
+    Tracefs {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong, and what would help.
+        why: String,
+        /// What the kernel answered, if it was asked.
+        errno: Option<Errno>,
+    },
+    /// There is no such process.
+    #[error("no process {pid}: it never was, or has ended")]
+    NoProcess {
+        /// Process.
+        pid: i32,
+    },
+    /// A file, function or marker of user space cannot be named.
+    #[error(transparent)]
+    Symbols(#[from] stylet_symbols::Error),
     /// A link does not allow an operation.
     #[error("a {link_type} link cannot be {op}: {why}{}", because(*errno))]
     LinkOp {
@@ -137,6 +189,41 @@ pub enum Error {
     Object(#[from] stylet_object::Error),
 }
 
+/// Why a kernel function cannot be probed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unprobeable {
+    /// It is in /sys/kernel/debug/kprobes/blacklist.
+    #[error("it is on the kernel's blacklist (/sys/kernel/debug/kprobes/blacklist)")]
+    Blacklisted,
+    /// It is `notrace`, or too early: not in available_filter_functions.
+    #[error("it is notrace: ftrace does not list it (available_filter_functions)")]
+    NoTrace,
+    /// The kernel's types name it, but it has no symbol.
+    #[error("the compiler has inlined it everywhere: it has types but no symbol")]
+    Inlined,
+    /// The compiler made it into functions of other names.
+    #[error("the compiler has replaced it by {}", names.join(", "))]
+    Cloned {
+        /// They.
+        names: Vec<String>,
+    },
+    /// Several functions have the name.
+    #[error(
+        "{count} functions have this name; attach by address, or name the module as 'module:function'"
+    )]
+    Ambiguous {
+        /// How many.
+        count: usize,
+    },
+    /// No instruction starts at the offset, or it is behind the function.
+    #[error("no instruction of it starts at offset {offset:#x}")]
+    NotInstruction {
+        /// Bytes from the function's start.
+        offset: u64,
+    },
+}
+
 impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
@@ -144,8 +231,15 @@ impl Error {
             Error::Missing { .. }
             | Error::Denied { .. }
             | Error::Sys { .. }
-            | Error::Corrupt { .. } => Fault::Environment,
+            | Error::Corrupt { .. }
+            | Error::KprobesDisabled { .. }
+            | Error::Tracefs { .. } => Fault::Environment,
             Error::Attach { .. }
+            | Error::NoFunction { .. }
+            | Error::Unprobeable { .. }
+            | Error::NoSyscall { .. }
+            | Error::NoProcess { .. }
+            | Error::Symbols(_)
             | Error::LinkOp { .. }
             | Error::Pin { .. }
             | Error::MapUse { .. }
@@ -172,6 +266,8 @@ impl Error {
         match self {
             Error::Missing { errno, .. }
             | Error::Attach { errno, .. }
+            | Error::Unprobeable { errno, .. }
+            | Error::Tracefs { errno, .. }
             | Error::LinkOp { errno, .. }
             | Error::Pin { errno, .. }
             | Error::MapUse { errno, .. } => *errno,
@@ -179,7 +275,12 @@ impl Error {
             Error::Rejected { errno, .. }
             | Error::Denied { errno, .. }
             | Error::Sys { errno, .. } => Some(*errno),
-            Error::Object(_) => None,
+            Error::NoFunction { .. }
+            | Error::NoSyscall { .. }
+            | Error::KprobesDisabled { .. }
+            | Error::NoProcess { .. }
+            | Error::Symbols(_)
+            | Error::Object(_) => None,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use stylet_btf::Btf;
 use stylet_catalog::Release;
 
+use crate::attach::Registry;
+use crate::attach::tracefs::Tracefs;
 use crate::feature::{Feature, Probed};
 use crate::{Error, sys};
 
@@ -19,6 +21,9 @@ pub struct Kernel {
     running: String,
     vmlinux: OnceLock<Option<Btf>>,
     features: Mutex<HashMap<Feature, Probed>>,
+    tracefs: OnceLock<Tracefs>,
+    /// Which records of USDT arguments are taken.
+    pub(crate) usdt: Registry,
 }
 
 impl Kernel {
@@ -40,6 +45,8 @@ impl Kernel {
             running,
             vmlinux: OnceLock::new(),
             features: Mutex::new(HashMap::new()),
+            tracefs: OnceLock::new(),
+            usdt: Registry::default(),
         })
     }
 
@@ -57,6 +64,20 @@ impl Kernel {
     pub fn vmlinux(&self) -> Option<&Btf> {
         let read = || Btf::parse(&std::fs::read(VMLINUX).ok()?).ok();
         self.vmlinux.get_or_init(read).as_ref()
+    }
+
+    /// The mounted tracefs; mounted if it is not and may be.
+    ///
+    /// # Errors
+    /// [`Error::Tracefs`] when there is none.
+    pub fn tracefs(&self) -> Result<&Tracefs, Error> {
+        if let Some(tracefs) = self.tracefs.get() {
+            return Ok(tracefs);
+        }
+        Ok(self.tracefs.get_or_init({
+            let tracefs = Tracefs::find()?;
+            || tracefs
+        }))
     }
 
     /// Whether the kernel has a feature.

@@ -12,9 +12,10 @@ pub mod list;
 mod map;
 mod prog;
 pub mod read;
+pub mod symbols;
 pub mod sys;
 
-pub use error::{Error, Fault};
+pub use error::{Error, Fault, Unprobeable};
 pub use feature::Feature;
 pub use kernel::Kernel;
 pub use link::{Leftover, Link, LinkDetails, LinkInfo};

@@ -54,6 +54,8 @@ pub struct ElfImage {
     pub is_go: bool,
     /// `e_machine`.
     pub machine: u16,
+    /// `ET_DYN`: it is loaded at an address of the loader's choice.
+    pub is_dyn: bool,
     /// `ELFCLASS64`.
     pub is_64: bool,
 }
@@ -88,6 +90,7 @@ impl ElfImage {
             markers: Vec::new(),
             is_go: false,
             machine: header.e_machine(endian),
+            is_dyn: header.e_type(endian) == elf::ET_DYN,
             is_64: header.is_class_64(),
         };
         for segment in header.program_headers(endian, data)? {

@@ -67,6 +67,14 @@ pub enum Error {
         /// Places.
         searched: Vec<String>,
     },
+    /// The file is not mapped by the process.
+    #[error("{} is not mapped in process {pid}", path.display())]
+    NotMapped {
+        /// File.
+        path: PathBuf,
+        /// Process.
+        pid: i32,
+    },
     /// An argument of a USDT marker that cannot be parsed, or not be read by a program.
     #[error("argument `{text}` of the marker: {why}")]
     BadMarkerArg {

@@ -4,6 +4,7 @@
 
 mod elf;
 mod error;
+mod find;
 mod maps;
 mod mmap;
 mod near;
@@ -13,6 +14,7 @@ pub mod usdt;
 
 pub use elf::{ElfImage, Func};
 pub use error::{Error, Result, suggestion};
+pub use find::{FileRef, find_file, open_mapped};
 pub use maps::{Map, Maps};
 pub use mmap::Mmap;
 pub use near::{glob_match, similar};

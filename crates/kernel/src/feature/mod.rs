@@ -21,6 +21,16 @@ pub enum Feature {
     Btf,
     /// Names of map BTF: `.data`, `.bss`, `.rodata`: direct access to the value of an array.
     GlobalData,
+    /// Tracefs events on kernel functions (`kprobe_events`).
+    KprobeEvents,
+    /// Tracefs events on places in files (`uprobe_events`).
+    UprobeEvents,
+    /// Kernel functions by perf_event_open.
+    KprobePmu,
+    /// Places in files by perf_event_open.
+    UprobePmu,
+    /// Reference counters of uprobes, as the semaphores of USDT markers.
+    RefCtr,
     /// `BPF_LINK_CREATE` of perf events (`BPF_LINK_TYPE_PERF_EVENT`), with cookies.
     PerfLink,
     /// kprobe.multi: many kernel functions by one link.
@@ -99,6 +109,21 @@ impl Feature {
             Feature::ObjName => facts("names of maps and programs", (4, 15), None),
             Feature::Btf => facts("BTF (BPF_BTF_LOAD)", (4, 18), None),
             Feature::GlobalData => facts("global variables", (5, 2), None),
+            Feature::KprobeEvents => {
+                facts("kprobe events in tracefs", (2, 6), Some("CONFIG_KPROBE_EVENTS"))
+            }
+            Feature::UprobeEvents => {
+                facts("uprobe events in tracefs", (3, 5), Some("CONFIG_UPROBE_EVENTS"))
+            }
+            Feature::KprobePmu => {
+                facts("perf PMU of kprobes", (4, 17), Some("CONFIG_KPROBE_EVENTS"))
+            }
+            Feature::UprobePmu => {
+                facts("perf PMU of uprobes", (4, 17), Some("CONFIG_UPROBE_EVENTS"))
+            }
+            Feature::RefCtr => {
+                facts("reference counters of uprobes", (4, 20), Some("CONFIG_UPROBE_EVENTS"))
+            }
             Feature::PerfLink => {
                 facts("links and cookies of perf events", (5, 15), Some("CONFIG_BPF_EVENTS"))
             }

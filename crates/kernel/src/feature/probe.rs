@@ -6,6 +6,8 @@ use stylet_btf::Kind;
 use stylet_insn::Insn;
 use stylet_uapi::{AttachType, MapType, ProgType};
 
+use crate::attach::pmu::{Pmu, PmuKind};
+use crate::attach::tracefs::EventKind;
 use crate::feature::Feature;
 use crate::kernel::Kernel;
 use crate::sys::{self, Errno, MapCreate, MapFd, ProgAttr};
@@ -44,6 +46,13 @@ impl Feature {
             Feature::ObjName => Probed::of(MapFd::create(&MapCreate { name: "stylet", ..ARRAY })),
             Feature::Btf => Probed::of(sys::btf_load(&int_btf(), None)),
             Feature::GlobalData => global_data(),
+            Feature::KprobeEvents => tracefs_list(kernel, EventKind::Kprobe),
+            Feature::UprobeEvents => tracefs_list(kernel, EventKind::Uprobe),
+            Feature::KprobePmu => present(Pmu::exists(PmuKind::Kprobe)),
+            Feature::UprobePmu => present(Pmu::exists(PmuKind::Uprobe)),
+            Feature::RefCtr => {
+                present(Pmu::find(kernel, PmuKind::Uprobe).is_ok_and(|pmu| pmu.ref_ctr.is_some()))
+            }
             Feature::PerfLink => by_attach_type(kernel, AttachType(0), self),
             Feature::KprobeMulti => by_attach_type(kernel, AttachType::TRACE_KPROBE_MULTI, self),
             Feature::KprobeSession => {
@@ -60,6 +69,14 @@ impl Feature {
             Feature::TestRun(_) => by_release(kernel, self),
         }
     }
+}
+
+fn present(is: bool) -> Probed {
+    if is { Probed::Present } else { Probed::Absent(None) }
+}
+
+fn tracefs_list(kernel: &Kernel, kind: EventKind) -> Probed {
+    present(kernel.tracefs().is_ok_and(|tracefs| tracefs.root().join(kind.file()).exists()))
 }
 
 const ARRAY: MapCreate<'static> = MapCreate {

@@ -38,7 +38,7 @@ pub struct Link {
 #[derive(Debug)]
 struct Part {
     held: Held,
-    leftover: Option<Box<dyn Leftover>>,
+    leftovers: Vec<Box<dyn Leftover>>,
 }
 
 #[derive(Debug)]
@@ -66,13 +66,13 @@ impl Link {
     }
 
     fn of(held: Held) -> Link {
-        Link { parts: vec![Part { held, leftover: None }], pinned: None }
+        Link { parts: vec![Part { held, leftovers: Vec::new() }], pinned: None }
     }
 
     /// Makes the link responsible for something that it leaves behind: of its last place.
     pub fn with_leftover(mut self, leftover: Box<dyn Leftover>) -> Link {
         if let Some(part) = self.parts.last_mut() {
-            part.leftover = Some(leftover);
+            part.leftovers.push(leftover);
         }
         self
     }
@@ -209,7 +209,7 @@ impl Link {
     pub fn detach(mut self) -> Result<(), Error> {
         let mut result = if self.pinned.is_some() { self.unpin() } else { Ok(()) };
         for part in self.parts.drain(..) {
-            let Part { held, leftover } = part;
+            let Part { held, leftovers } = part;
             if let Held::Link { link, .. } = &held {
                 match sys::link_detach(link.as_fd()) {
                     // EINVAL: before 5.9 the command does not exist, nor any link that it would matter for.
@@ -221,7 +221,7 @@ impl Link {
                 }
             }
             drop(held);
-            if let Some(mut leftover) = leftover {
+            for mut leftover in leftovers {
                 result = result.and(leftover.remove());
             }
         }

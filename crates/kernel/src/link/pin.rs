@@ -23,8 +23,8 @@ impl Link {
     /// what cannot be pinned.
     pub fn pin(&mut self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        if self.parts.iter().any(|part| part.leftover.is_some()) {
-            let why = "its tracefs event is removed with this process; attach through the perf PMU to pin it";
+        if self.parts.iter().any(|part| !part.leftovers.is_empty()) {
+            let why = "what it needs besides (a tracefs event, argument records of a USDT marker) is removed with this process";
             let link_type = self.link_type();
             return Err(Error::LinkOp { op: "pinned", link_type, errno: None, why: why.into() });
         }

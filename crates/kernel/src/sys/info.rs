@@ -147,6 +147,18 @@ pub fn prog_info(fd: BorrowedFd<'_>) -> Result<ProgInfo, Errno> {
     Ok(info)
 }
 
+/// Ids of the maps that a program uses.
+pub fn prog_map_ids(fd: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    let count = prog_info(fd)?.nr_map_ids;
+    let mut ids = vec![0u32; count as usize];
+    let mut info =
+        ProgInfo { nr_map_ids: count, map_ids: ids.as_mut_ptr() as u64, ..ProgInfo::default() };
+    // SAFETY: `ids` is live and has the room that is said.
+    unsafe { get(fd, &mut info)? };
+    ids.truncate(info.nr_map_ids as usize);
+    Ok(ids)
+}
+
 /// What the kernel says about a map.
 pub fn map_info(fd: BorrowedFd<'_>) -> Result<MapInfo, Errno> {
     let mut info = MapInfo::default();

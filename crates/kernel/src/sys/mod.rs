@@ -28,6 +28,7 @@ pub use errno::Errno;
 pub use fs::{file_system, mount};
 pub use info::{
     BtfInfo, LinkInfo, MapInfo, ProgInfo, btf_info, map_info, next_id, object_by_id, prog_info,
+    prog_map_ids,
 };
 pub use link::{LinkExtra, link_create, raw_tracepoint_open};
 pub use link_info::{LinkRecord, TaskFd, link_record, task_fd_query};

@@ -1,10 +1,9 @@
 //! Which file is meant by a path or a library's name, and where a process has it mapped.
 
-use crate::proc::{Map, Maps};
-use crate::{Error, Result};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use stylet_symbols::{is_library, search};
+
+use crate::{Error, Map, Maps, Result, is_library, search};
 
 /// A file as a process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub fn open_mapped(pid: i32, map: &Map) -> Result<FileRef> {
         Some(open) => Ok(FileRef { path, open }),
         None => {
             let source = std::io::Error::other("replaced or deleted since it was mapped");
-            Err(stylet_symbols::Error::File { path, source }.into())
+            Err(Error::File { path, source })
         }
     }
 }

@@ -1,0 +1,48 @@
+//! Files whose code is probed.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use stylet_symbols::{ElfImage, Maps, find_file};
+
+use crate::Error;
+
+/// A file, found.
+#[derive(Debug)]
+pub(super) struct Binary {
+    /// Path through which it can be opened, which is what the kernel is given.
+    pub open: PathBuf,
+    /// Path in messages.
+    pub shown: PathBuf,
+}
+
+impl Binary {
+    /// Finds a file by path or name. A path is taken as it is, in this process's mount namespace; a bare name is looked for
+    /// among what process `pid` (if one is given) has mapped, then as libbpf does, then in the dynamic linker's cache.
+    pub fn find(name: &str, pid: i32) -> Result<Binary, Error> {
+        if pid > 0 && !Path::new(&format!("/proc/{pid}")).exists() {
+            return Err(Error::NoProcess { pid });
+        }
+        let file = if pid > 0 && !name.contains('/') {
+            let maps = Maps::of(pid)?;
+            find_file(name, Some((pid, &maps)))?
+        } else {
+            find_file(name, None)?
+        };
+        Ok(Binary { open: file.open, shown: file.path })
+    }
+
+    /// Its functions and markers.
+    pub fn image(&self) -> Result<ElfImage, Error> {
+        Ok(ElfImage::open(&self.open, &self.shown)?)
+    }
+
+    /// Its path for a system call.
+    pub fn c_path(&self) -> Result<CString, Error> {
+        CString::new(self.open.as_os_str().as_bytes()).map_err(|_| {
+            let (text, why) = (self.shown.display().to_string(), "a path holds no NUL byte");
+            stylet_symbols::Error::BadSpec { text, why }.into()
+        })
+    }
+}
