@@ -11,7 +11,7 @@ use rustix::process::WaitOptions;
 use crate::event::Event;
 use crate::guest::Guest;
 use crate::test::{Test, Verdict, judge};
-use crate::{runner, tests};
+use crate::{leftover, runner, tests};
 
 /// What is mounted where: type, directory, options. A kernel without one of them goes without.
 const MOUNTS: [(&str, &str, &CStr); 10] = [
@@ -70,13 +70,20 @@ fn run_all() -> Result<usize, String> {
         })
         .collect();
     send(&mut report, &Event::Boot { release: guest.kernel().running(), tests: chosen.len() })?;
+    let before = leftover::all();
     let mut failed = 0;
     for (name, test) in &chosen {
         println!("vmtest: {name}");
         let run = runner::run(test, &guest);
         reap();
         let has_config = test.config.is_none_or(|option| guest.config(option).is_some());
-        let (verdict, message) = judge(test, guest.release(), has_config, &run.outcome);
+        let (mut verdict, mut message) = judge(test, guest.release(), has_config, &run.outcome);
+        let left = leftover::wait(&before);
+        if !left.is_empty() {
+            verdict = Verdict::Fail;
+            message = format!("left behind: {}; {message}", left.join(", "));
+            leftover::remove(&before);
+        }
         failed += usize::from(verdict == Verdict::Fail);
         let output = if verdict == Verdict::Fail { run.output.as_str() } else { "" };
         let ms = u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX);

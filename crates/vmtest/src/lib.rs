@@ -8,6 +8,7 @@
 pub mod event;
 pub mod guest;
 pub mod init;
+mod leftover;
 pub mod runner;
 pub mod selftest;
 pub mod target;

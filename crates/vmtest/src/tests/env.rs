@@ -5,6 +5,7 @@ use std::path::Path;
 use stylet_kernel::Release;
 
 use crate::guest::Guest;
+use crate::leftover;
 use crate::target::{self, Caller};
 use crate::test::{Failure, Outcome, Test};
 
@@ -17,6 +18,7 @@ pub const TESTS: &[Test] = &[
     Test::new("pmus", pmus),
     Test::new("nbd_module", nbd_module),
     Test::new("caller", caller),
+    Test::new("leftovers", leftovers),
 ];
 
 /// The runner's own check: a test that passes.
@@ -105,5 +107,17 @@ fn caller(_: &Guest) -> Outcome {
     assert_eq!(target::vmtest_six(1, 2, 3, 4, 5, 6), 91);
     // SAFETY: the pointer and length of an array.
     assert_eq!(unsafe { target::vmtest_buffer([1, 2, 3].as_ptr(), 3) }, 6);
+    Ok(())
+}
+
+/// The check that follows each test sees events and pins.
+fn leftovers(_: &Guest) -> Outcome {
+    let before = leftover::all();
+    std::fs::write("/sys/kernel/tracing/kprobe_events", "p:vmtest/left do_nanosleep")?;
+    std::fs::create_dir("/sys/fs/bpf/left")?;
+    let left = leftover::since(&before);
+    assert_eq!(left, ["event p:vmtest/left do_nanosleep", "pin /sys/fs/bpf/left"]);
+    leftover::remove(&before);
+    assert_eq!(leftover::since(&before), [""; 0]);
     Ok(())
 }
