@@ -52,6 +52,14 @@ pub enum Error {
         /// The other tracer.
         tracer: i32,
     },
+    /// A return's table entry has room for so many sessions.
+    #[error("{site:#x} has {most} session probes already: a function can have no more")]
+    TooManySessions {
+        /// Address.
+        site: u64,
+        /// The limit.
+        most: usize,
+    },
     /// System calls on behalf of the tracer or of helpers could kill this process.
     #[error(
         "process {pid} runs under seccomp {mode} mode: system calls made in it could kill it{advice}"

@@ -6,6 +6,7 @@ use super::window::WindowId;
 use crate::proc::{Map, Maps, Status};
 use crate::ptrace::Stop;
 use crate::site::{JUMP, Plan, PlanInput, far_branches, jump_bytes};
+use crate::tramp::table::MAX_SESSIONS;
 use crate::tramp::{Block, BlockSpec, Bound, build};
 use crate::{Error, Result, Unpatchable};
 use std::collections::HashSet;
@@ -19,8 +20,17 @@ pub enum Kind {
     Entry,
     /// When the function returns; the site is its first instruction.
     Return,
+    /// At the first instruction, and when the function returns unless it gave 1 there; both runs of a call share a cookie.
+    Session,
     /// At any instruction.
     Offset,
+}
+
+impl Kind {
+    /// Whether the function's return is probed.
+    pub fn returns(self) -> bool {
+        matches!(self, Kind::Return | Kind::Session)
+    }
 }
 
 /// A program in a window, and what is known about it.
@@ -133,7 +143,7 @@ impl State {
             maps.at(site).filter(|m| m.exec && m.is_file() && !m.shared).ok_or_else(not_code)?;
         let module = module_range(maps, map);
         let around = self.around(map, site);
-        if around.is_go && spec.kind == Kind::Return {
+        if around.is_go && spec.kind.returns() {
             let why = "this is a Go program, whose stacks move and are checked";
             return Err(Error::Unpatchable { site, why: Unpatchable::Return { why } });
         }
@@ -243,7 +253,7 @@ impl State {
         module: &Range<u64>,
     ) -> Result<ProbeId> {
         self.bind(&spec.prog, spec.func_ip)?;
-        if spec.kind == Kind::Return {
+        if spec.kind.returns() {
             check_shadow_stack(stop, spec.site)?;
         }
         let known = self.sites.contains_key(&spec.site);
@@ -260,9 +270,12 @@ impl State {
             }
         }
         let id = ProbeId(self.last_probe + 1);
-        let probe = Probe { id, kind: spec.kind, prog: spec.prog, func_ip: spec.func_ip };
         let mut probes = self.sites.get(&spec.site).map_or(Vec::new(), |s| s.probes.clone());
-        probes.push(probe);
+        let session = match spec.kind {
+            Kind::Session => Some(free_session(spec.site, &probes)?),
+            _ => None,
+        };
+        probes.push(Probe { id, kind: spec.kind, prog: spec.prog, func_ip: spec.func_ip, session });
         self.install(stop, plan, module, probes)?;
         self.last_probe += 1;
         Ok(id)
@@ -309,8 +322,13 @@ impl State {
         let mut entry = Vec::new();
         let mut ret = Vec::new();
         for probe in probes {
-            let bound = self.bind(&probe.prog, probe.func_ip)?;
-            if probe.kind == Kind::Return { ret.push(bound) } else { entry.push(bound) }
+            let bound = Bound { session: probe.session, ..self.bind(&probe.prog, probe.func_ip)? };
+            if probe.kind != Kind::Return {
+                entry.push(bound);
+            }
+            if probe.kind.returns() {
+                ret.push(bound);
+            }
         }
         let inside = probes.iter().any(|p| p.kind == Kind::Offset);
         let mut spec = BlockSpec {
@@ -323,7 +341,7 @@ impl State {
             table: 0,
         };
         // The length hardly depends on the place: what is near here may be far there.
-        let most = build(&spec)?.code.len() as u64 + SLACK * (1 + probes.len() as u64);
+        let most = build(&spec)?.code.len() as u64 + SLACK * (1 + 2 * probes.len() as u64);
         let index = self.region_for(stop, module, most)?;
         let region = &mut self.regions[index];
         let no_space = || Error::NoSpace { pid: self.pid, len: most, near: plan.site };
@@ -362,8 +380,16 @@ impl State {
             cookie: prog.cookie,
             prog: prog.prog,
             func_ip,
+            session: None,
         })
     }
+}
+
+/// The lowest session number that no probe of the site has. It stays that of its probe: table entries name it.
+fn free_session(site: u64, probes: &[Probe]) -> Result<u8> {
+    let free = |n: &u8| probes.iter().all(|p| p.session != Some(*n));
+    let none = Error::TooManySessions { site, most: MAX_SESSIONS };
+    (0..MAX_SESSIONS as u8).find(free).ok_or(none)
 }
 
 /// Addresses of all mappings of the file that `map` is of, as one range around it.

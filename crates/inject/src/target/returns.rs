@@ -7,7 +7,7 @@ use super::region::{CODE, Region};
 use super::state::State;
 use crate::Result;
 use crate::proc::Maps;
-use crate::tramp::table::{ENTRIES, KEYS, MISSED, ORIGS, SIZE};
+use crate::tramp::table::{ENTRIES, KEYS, MISSED, ORIGS, SESSIONS};
 use std::collections::BTreeMap;
 
 /// An entry in use.
@@ -122,7 +122,7 @@ impl State {
     fn replaced(&self) -> Result<BTreeMap<u64, Vec<Entry>>> {
         let mut found: BTreeMap<u64, Vec<Entry>> = BTreeMap::new();
         for (region, place) in self.regions.iter().enumerate() {
-            let bytes = self.memory.bytes(place.table(), SIZE as usize)?;
+            let bytes = self.memory.bytes(place.table(), SESSIONS as usize)?;
             let word = |at: u64| {
                 let at = at as usize;
                 bytes

@@ -56,6 +56,8 @@ pub struct Probe {
     pub prog: ProgRef,
     /// What `bpf_get_func_ip` gives.
     pub func_ip: u64,
+    /// Its number among the site's sessions, if it is one.
+    pub session: Option<u8>,
 }
 
 impl State {

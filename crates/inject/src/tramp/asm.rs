@@ -129,6 +129,12 @@ impl Asm {
         self.bytes(&imm.to_le_bytes());
     }
 
+    /// `or dword [mem], imm`
+    pub fn or_imm32(&mut self, mem: Mem, imm: u32) {
+        self.rex_op(false, &[0x81], 1, mem);
+        self.bytes(&imm.to_le_bytes());
+    }
+
     /// `movups [mem], xmmN`
     pub fn store_xmm(&mut self, mem: Mem, xmm: u8) {
         self.rex_op(false, &[0x0f, 0x11], xmm, mem);
@@ -215,6 +221,12 @@ impl Asm {
         self.fix(label);
     }
 
+    /// `jae label`
+    pub fn jump_not_below(&mut self, label: Label) {
+        self.bytes(&[0x0f, 0x83]);
+        self.fix(label);
+    }
+
     /// `js label`
     pub fn jump_negative(&mut self, label: Label) {
         self.bytes(&[0x0f, 0x88]);
@@ -285,6 +297,7 @@ mod tests {
             a.store_imm((Reg::Rsp, 0), -1);
             a.store_imm32((Reg::R13, 4), 7);
             a.test_imm32((Reg::Rsp, 200), 2);
+            a.or_imm32((Reg::Rsp, 200), 2);
             a.store_xmm((Reg::Rsp, 16), 9);
             a.load_xmm(1, (Reg::Rsp, 16));
             a.mov(Reg::R8, Reg::Rbp);
@@ -300,6 +313,7 @@ mod tests {
             "movq $0xFFFFFFFFFFFFFFFF,(%rsp)",
             "movl $7,4(%r13)",
             "testl $2,0xC8(%rsp)",
+            "orl $2,0xC8(%rsp)",
             "movups %xmm9,0x10(%rsp)",
             "movups 0x10(%rsp),%xmm1",
             "mov %rbp,%r8",

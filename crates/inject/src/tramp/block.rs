@@ -2,7 +2,7 @@
 
 use super::asm::{Asm, Label, Reg};
 use super::frame::{Frame, IP, OFF_OVERRIDE, Place};
-use super::run::{Bound, emit};
+use super::run::{Bound, When, emit};
 use super::table;
 use crate::Result;
 use crate::site::{Plan, Relocated};
@@ -59,20 +59,30 @@ fn emit_entry(asm: &mut Asm, spec: &BlockSpec, body: Label, returns: &mut Vec<u6
     let frame = Frame::new(place, spec.entry);
     frame.enter(asm);
     frame.fill(asm, Some(spec.plan.site));
+    let when = When { at_return: false, sessions: frame.session_words() };
     for prog in spec.entry {
-        emit(asm, prog, false, returns);
+        emit(asm, prog, when, returns);
     }
     if spec.ret.is_empty() {
         emit_override(asm, &frame);
         frame.leave(asm);
         return None;
     }
-    let (back, plain) = (asm.label(), asm.label());
+    let (back, plain, unwanted) = (asm.label(), asm.label(), asm.label());
+    if spec.ret.iter().all(|p| p.session.is_some()) {
+        asm.bytes(&[0x31, 0xc0]); // xor eax, eax
+        asm.test_imm32((Reg::Rsp, frame.session_words()), u32::MAX);
+        asm.jump_zero(unwanted);
+    }
     asm.lea(Reg::Rdi, frame.slot());
     asm.address(Reg::Rsi, spec.table);
     asm.label_address(Reg::Rdx, back);
     asm.call(spec.routines);
     returns.push(asm.here());
+    if frame.sessions {
+        keep_session_words(asm, &frame, spec.ret, unwanted);
+    }
+    asm.bind(unwanted);
     emit_override(asm, &frame);
     asm.bytes(&[0x85, 0xc0]); // test eax, eax
     asm.jump_zero(plain);
@@ -100,18 +110,37 @@ fn emit_override(asm: &mut Asm, frame: &Frame) {
     }
 }
 
+/// Copies the session words that are in use from the frame to the entry whose key is at `rcx`, unless `eax` is 0.
+fn keep_session_words(asm: &mut Asm, frame: &Frame, ret: &[Bound], none: Label) {
+    asm.bytes(&[0x85, 0xc0]); // test eax, eax
+    asm.jump_zero(none);
+    asm.bytes(&[0x48, 0x29, 0xf1]); // sub rcx, rsi
+    asm.bytes(&[0x48, 0x8d, 0x8c, 0xce]); // lea rcx, [rsi + 8*rcx + SESSIONS_OF_KEY]
+    asm.bytes(&table::SESSIONS_OF_KEY.to_le_bytes());
+    let cookies = ret.iter().filter_map(|p| p.session).map(|n| 8 + 8 * i32::from(n));
+    for word in cookies.chain([0]) {
+        asm.load(Reg::Rdx, (Reg::Rsp, frame.session_words() + word));
+        asm.store((Reg::Rcx, word), Reg::Rdx);
+    }
+}
+
 fn emit_return(asm: &mut Asm, spec: &BlockSpec, returns: &mut Vec<u64>) {
     let frame = Frame::new(Place::Return, spec.ret);
     frame.enter(asm);
     asm.lea(Reg::Rdi, frame.slot());
     asm.address(Reg::Rsi, spec.table);
-    asm.call(spec.routines + table::leave_offset());
+    if frame.sessions {
+        asm.lea(Reg::Rdx, (Reg::Rsp, frame.session_words()));
+    }
+    let routine = if frame.sessions { table::take_offset() } else { table::leave_offset() };
+    asm.call(spec.routines + routine);
     returns.push(asm.here());
     asm.store(frame.slot(), Reg::Rax);
     asm.store(Frame::reg(IP), Reg::Rax);
     frame.fill(asm, None);
+    let when = When { at_return: true, sessions: frame.session_words() };
     for prog in spec.ret {
-        emit(asm, prog, true, returns);
+        emit(asm, prog, when, returns);
     }
     frame.leave(asm);
     asm.bytes(&[0xc3]); // ret

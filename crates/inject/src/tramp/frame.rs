@@ -2,6 +2,7 @@
 
 use super::asm::{Asm, Mem, Reg};
 use super::run::Bound;
+use super::table::SESSION_WORDS;
 use stylet_runtime::abi::run_ctx;
 use stylet_uapi::PtRegs;
 
@@ -76,16 +77,19 @@ pub struct Frame {
     xmm: u16,
     /// A program may override the function.
     pub overrides: bool,
+    /// A program is a session.
+    pub sessions: bool,
 }
 
 impl Frame {
     /// For these programs.
     pub fn new(place: Place, progs: &[Bound]) -> Frame {
-        let mut frame = Frame { place, words: 0, xmm: 0, overrides: false };
+        let mut frame = Frame { place, words: 0, xmm: 0, overrides: false, sessions: false };
         for prog in progs {
             frame.words |= if prog.ctx_escapes { u32::MAX } else { prog.ctx_read };
             frame.xmm |= if prog.has_calls || prog.needs_slot { prog.xmm_used } else { 0 };
             frame.overrides |= prog.can_override;
+            frame.sessions |= prog.session.is_some();
         }
         if place == Place::Entry && frame.reads(FLAGS) {
             frame.place = Place::Inside;
@@ -98,6 +102,11 @@ impl Frame {
     }
 
     fn size(&self) -> i32 {
+        self.session_words() + if self.sessions { 8 * SESSION_WORDS as i32 } else { 0 }
+    }
+
+    /// Offset of the copy of a table entry's session words, if there are sessions.
+    pub fn session_words(&self) -> i32 {
         OFF_XMM + 16 * self.xmm.count_ones() as i32
     }
 
@@ -147,6 +156,9 @@ impl Frame {
         asm.store_imm((Reg::Rsp, OFF_MARKER), MARKER);
         if self.overrides {
             asm.store_imm((Reg::Rsp, OFF_OVERRIDE), 0);
+        }
+        if self.sessions {
+            asm.store_imm((Reg::Rsp, self.session_words()), 0);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::asm::{Asm, Label, Reg};
 use super::frame::{AX, Frame, OFF_CTX, OFF_OVERRIDE, OFF_REGS};
+use super::table::MAX_SESSIONS;
 use stylet_runtime::abi::{NO_SLOT, RUN_CAN_OVERRIDE, RUN_OVERRIDE, RUN_RETURN, run_ctx};
 
 /// A program with the addresses it has in one process.
@@ -39,15 +40,36 @@ pub struct Bound {
     pub prog: u32,
     /// Address of the probed function, 0 for a site inside.
     pub func_ip: u64,
+    /// Number of the session among those of its site, below [`MAX_SESSIONS`]: the program runs at entry and return.
+    pub session: Option<u8>,
+}
+
+/// When a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// At the function's return.
+    pub at_return: bool,
+    /// Offset in the frame of the words that a table entry keeps for sessions; 0 if there are none.
+    pub sessions: i32,
 }
 
 /// Emits the run of one program. `returns` collects the addresses that its calls return to.
-pub fn emit(asm: &mut Asm, prog: &Bound, at_return: bool, returns: &mut Vec<u64>) {
-    let overrides = prog.can_override && !at_return;
-    if prog.uses_run_ctx || prog.needs_slot || overrides {
-        fill_run_ctx(asm, prog, at_return, overrides);
-    }
+pub fn emit(asm: &mut Asm, prog: &Bound, when: When, returns: &mut Vec<u64>) {
+    let overrides = prog.can_override && !when.at_return;
     let skip = asm.label();
+    let session = prog.session.filter(|&n| usize::from(n) < MAX_SESSIONS);
+    let wanted = session.map(|n| (1 << n, when.sessions, when.sessions + 8 + 8 * i32::from(n)));
+    if let Some((bit, mask, _)) = wanted.filter(|_| when.at_return) {
+        asm.test_imm32((Reg::Rsp, mask), bit);
+        asm.jump_zero(skip);
+    }
+    if prog.uses_run_ctx || prog.needs_slot || overrides {
+        fill_run_ctx(asm, prog, when.at_return, overrides);
+        if let Some((_, _, cookie)) = wanted.filter(|_| when.at_return) {
+            asm.load(Reg::Rax, (Reg::Rsp, cookie));
+            asm.store((Reg::Rsp, OFF_CTX + run_ctx::SESSION_COOKIE), Reg::Rax);
+        }
+    }
     if prog.needs_slot {
         enter_slot(asm, prog, skip, returns);
     }
@@ -55,6 +77,9 @@ pub fn emit(asm: &mut Asm, prog: &Bound, at_return: bool, returns: &mut Vec<u64>
     asm.lea(Reg::R9, (Reg::Rsp, OFF_CTX));
     asm.call(prog.code);
     returns.push(asm.here());
+    if let Some((bit, mask, cookie)) = wanted.filter(|_| !when.at_return) {
+        want_return(asm, prog, bit, mask, cookie);
+    }
     if overrides {
         let none = asm.label();
         asm.test_imm32((Reg::Rsp, OFF_CTX + run_ctx::FLAGS), RUN_OVERRIDE);
@@ -70,6 +95,20 @@ pub fn emit(asm: &mut Asm, prog: &Bound, at_return: bool, returns: &mut Vec<u64>
         returns.push(asm.here());
     }
     asm.bind(skip);
+}
+
+/// A session whose entry gave 0 runs at the return too, with the cookie that it has left
+/// (`uprobe_multi_link_handler`, kernel/trace/bpf_trace.c).
+fn want_return(asm: &mut Asm, prog: &Bound, bit: u32, mask: i32, cookie: i32) {
+    let unwanted = asm.label();
+    asm.bytes(&[0x83, 0xf8, 0x01]); // cmp eax, 1
+    asm.jump_not_below(unwanted);
+    asm.or_imm32((Reg::Rsp, mask), bit);
+    if prog.uses_run_ctx {
+        asm.load(Reg::Rax, (Reg::Rsp, OFF_CTX + run_ctx::SESSION_COOKIE));
+        asm.store((Reg::Rsp, cookie), Reg::Rax);
+    }
+    asm.bind(unwanted);
 }
 
 fn enter_slot(asm: &mut Asm, prog: &Bound, skip: Label, returns: &mut Vec<u64>) {

@@ -23,22 +23,34 @@ pub const RET_END: u64 = 16;
 pub const KEYS: u64 = 64;
 /// Offset of the return addresses.
 pub const ORIGS: u64 = KEYS + (ENTRIES as u64) * 8;
+/// Offset of the session words, [`SESSION_WORDS`] an entry.
+pub const SESSIONS: u64 = ORIGS + (ENTRIES as u64) * 8;
+/// Words an entry keeps for the sessions of its site: which of them run at the return, then a cookie each.
+pub const SESSION_WORDS: u64 = 8;
+/// Sessions that a site can have.
+pub const MAX_SESSIONS: usize = SESSION_WORDS as usize - 1;
 /// Bytes of the table, whole pages.
-pub const SIZE: u64 = (ORIGS + (ENTRIES as u64) * 8).next_multiple_of(4096);
+pub const SIZE: u64 = (SESSIONS + (ENTRIES as u64) * SESSION_WORDS * 8).next_multiple_of(4096);
+/// From the distance of a key from the table, times eight, to that of its session words.
+pub const SESSIONS_OF_KEY: i32 = (SESSIONS - KEYS * SESSION_WORDS) as i32;
 /// The first eight bytes of every return trampoline: `lea rsp, [rsp - 8]`, `push rbp`, and the start of `mov rbp, rsp`.
 pub const RETURN_CODE: i64 = i64::from_le_bytes([0x48, 0x8d, 0x64, 0x24, 0xf8, 0x55, 0x48, 0x89]);
 /// Multiplier of the hash (2^64 / golden ratio).
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-// enter: rdi = slot, rsi = table, rdx = trampoline to return through. rax = 1 if the slot now holds the trampoline, else 0.
+// enter: rdi = slot, rsi = table, rdx = trampoline to return through. rax = 1 if the slot now holds the trampoline, and
+// rcx = the key's address; else rax = 0.
 // leave: rdi = slot, rsi = table. rax = the address to return to.
-// Both change rax rcx rdx r8 r9 r10 r11 and flags.
+// take: as leave, and copies the session words to rdx before the entry is free.
+// All change rax rcx rdx r8 r9 r10 r11 and flags.
 global_asm!(
     ".pushsection .text.stylet_inject_ret,\"ax\",@progbits",
     ".globl stylet_inject_ret_start",
     ".hidden stylet_inject_ret_start",
     ".globl stylet_inject_ret_leave",
     ".hidden stylet_inject_ret_leave",
+    ".globl stylet_inject_ret_take",
+    ".hidden stylet_inject_ret_take",
     ".globl stylet_inject_ret_end",
     ".hidden stylet_inject_ret_end",
     // r8 = the slot's bucket.
@@ -125,7 +137,8 @@ global_asm!(
     "ja 8b",
     "jmp 5b",
     ".balign 16",
-    "stylet_inject_ret_leave:",
+    // r10 = the newest key of the slot, rax = its return address.
+    ".macro stylet_inject_newest",
     "stylet_inject_bucket",
     "xor r9d, r9d",
     "xor r10d, r10d",
@@ -147,6 +160,21 @@ global_asm!(
     "ud2",
     "3:",
     "mov rax, [r10 + {origs_minus_keys}]",
+    ".endm",
+    "stylet_inject_ret_leave:",
+    "stylet_inject_newest",
+    "mov qword ptr [r10], 0",
+    "ret",
+    ".balign 16",
+    "stylet_inject_ret_take:",
+    "stylet_inject_newest",
+    "mov rcx, r10",
+    "sub rcx, rsi",
+    "lea rcx, [rsi + rcx*8 + {sessions_of_key}]",
+    ".irp i,0,8,16,24,32,40,48,56",
+    "mov r8, [rcx + \\i]",
+    "mov [rdx + \\i], r8",
+    ".endr",
     "mov qword ptr [r10], 0",
     "ret",
     ".balign 16",
@@ -156,6 +184,7 @@ global_asm!(
     shift = const 64 - HASH_BITS,
     keys = const KEYS,
     origs_minus_keys = const ORIGS - KEYS,
+    sessions_of_key = const SESSIONS_OF_KEY,
     ret_start = const RET_START,
     ret_end = const RET_END,
     missed = const MISSED,
@@ -165,6 +194,7 @@ global_asm!(
 unsafe extern "C" {
     static stylet_inject_ret_start: u8;
     static stylet_inject_ret_leave: u8;
+    static stylet_inject_ret_take: u8;
     static stylet_inject_ret_end: u8;
 }
 
@@ -178,6 +208,11 @@ pub fn code() -> &'static [u8] {
 /// Offset of `leave` in [`code`].
 pub fn leave_offset() -> u64 {
     (&raw const stylet_inject_ret_leave) as u64 - (&raw const stylet_inject_ret_start) as u64
+}
+
+/// Offset of `take` in [`code`].
+pub fn take_offset() -> u64 {
+    (&raw const stylet_inject_ret_take) as u64 - (&raw const stylet_inject_ret_start) as u64
 }
 
 #[cfg(test)]
@@ -208,6 +243,15 @@ mod tests {
             // SAFETY: as above.
             unsafe { f(slot, self.0.as_mut_ptr()) }
         }
+        fn take(&mut self, slot: &mut u64) -> (u64, [u64; 8]) {
+            type Take = unsafe extern "C" fn(*mut u64, *mut u64, *mut u64) -> u64;
+            // SAFETY: as above.
+            let f: Take =
+                unsafe { std::mem::transmute(code().as_ptr().add(take_offset() as usize)) };
+            let mut words = [0; 8];
+            // SAFETY: as above.
+            (unsafe { f(slot, self.0.as_mut_ptr(), words.as_mut_ptr()) }, words)
+        }
         fn live(&self) -> usize {
             let keys = KEYS as usize / 8;
             self.0[keys..keys + ENTRIES].iter().filter(|k| **k != 0).count()
@@ -220,6 +264,18 @@ mod tests {
         table.enter(&mut slot, 0x1800);
         assert_eq!((slot, table.live()), (0x1800, 1));
         assert_eq!(table.leave(&mut slot), 0xaaaa);
+        assert_eq!(table.live(), 0);
+    }
+
+    #[test]
+    fn session_words_are_their_entrys() {
+        let (mut table, mut slot) = (Table::new(), 0xaaaa);
+        table.enter(&mut slot, 0x1800);
+        let (keys, sessions) = (KEYS as usize / 8, SESSIONS as usize / 8);
+        let index = table.0[keys..].iter().position(|k| *k != 0).unwrap();
+        let words: [u64; 8] = std::array::from_fn(|i| 100 + i as u64);
+        table.0[sessions + 8 * index..][..8].copy_from_slice(&words);
+        assert_eq!(table.take(&mut slot), (0xaaaa, words));
         assert_eq!(table.live(), 0);
     }
 

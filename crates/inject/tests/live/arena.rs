@@ -97,6 +97,11 @@ impl Prog {
         self.rip(&[0xf0, 0x48, 0xff, 0x05], word);
     }
 
+    /// `lock add` of `rax` to a word.
+    pub fn add_rax(&mut self, word: u64) {
+        self.rip(&[0xf0, 0x48, 0x01, 0x05], word);
+    }
+
     /// Stores word `index` of the context.
     pub fn store_ctx(&mut self, index: u32, word: u64) {
         self.raw(&[0x48, 0x8b, 0x87]);

@@ -7,6 +7,7 @@ mod crash;
 mod family;
 mod parts;
 mod refusals;
+mod sessions;
 mod start;
 mod stress;
 
@@ -23,6 +24,7 @@ fn main() {
         crash::trials(),
         family::trials(),
         refusals::trials(),
+        sessions::trials(),
         start::trials(),
         stress::trials(),
     ];
