@@ -1,14 +1,14 @@
 //! The agent: the runtime as position-independent code without data, mapped read-only into traced processes.
 //!
 //! There is no entry point. Generated code and trampolines call the exported functions: `stylet_helper_<id>` for each
-//! helper, `stylet_slot_enter`, `stylet_slot_leave`.
+//! helper, `stylet_kfunc_<name>` for each kfunc, `stylet_slot_enter`, `stylet_slot_leave`.
 #![no_std]
 
 mod mem;
 
 use core::panic::PanicInfo;
 use stylet_runtime::abi::RunCtx;
-use stylet_runtime::{for_each_helper, helpers};
+use stylet_runtime::{for_each_helper, for_each_kfunc, helpers, kfuncs};
 
 macro_rules! export {
     ($($id:literal $name:literal $module:ident :: $func:ident $symbol:ident;)*) => {
@@ -51,6 +51,25 @@ export_special! {
     hash_update_4 stylet_hash_update_4;
     hash_update_8 stylet_hash_update_8;
 }
+
+macro_rules! export_kfunc {
+    ($($module:ident :: $func:ident $symbol:ident $decl:literal;)*) => {
+        $(
+            #[doc = concat!("`", $decl, "`.")]
+            ///
+            /// # Safety
+            /// Called by generated code with arguments that the verifier has admitted.
+            #[unsafe(no_mangle)]
+            #[allow(non_snake_case)]
+            pub unsafe extern "C" fn $symbol(r1: u64, r2: u64, r3: u64, r4: u64, r5: u64, rc: *mut RunCtx) -> u64 {
+                // SAFETY: the caller's promise is the same.
+                unsafe { kfuncs::$module::$func([r1, r2, r3, r4, r5], rc) }
+            }
+        )*
+    };
+}
+
+for_each_kfunc!(export_kfunc);
 
 /// See [`stylet_runtime::slot_enter`].
 ///

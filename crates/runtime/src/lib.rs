@@ -11,6 +11,7 @@ pub mod helpers;
 #[cfg(feature = "std")]
 pub mod host;
 pub mod identity;
+pub mod kfuncs;
 pub mod lock;
 pub mod map;
 pub mod slot;

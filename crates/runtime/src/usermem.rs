@@ -67,7 +67,22 @@ impl UserMem {
         n
     }
 
-    /// Reads a string of at most `size - 1` bytes and its NUL into `dst`, as `strncpy_from_user_nofault`: the length with NUL
+    /// As [`UserMem::read_str`], but of a string that is cut off the byte after the part must be readable too
+    /// (`strncpy_from_user_nofault`, mm/maccess.c, reads it before it puts the NUL in its place).
+    ///
+    /// # Safety
+    /// `dst` has `size` bytes; `size` is not 0.
+    pub unsafe fn probe_str(self, dst: *mut u8, src: u64, size: usize) -> Option<usize> {
+        // SAFETY: promised by the caller.
+        let len = unsafe { self.read_str(dst, src, size) }?;
+        let mut last = 0u8;
+        // SAFETY: one byte.
+        let cut = len == size
+            && !unsafe { self.read(&raw mut last, src.wrapping_add(size as u64 - 1), 1) };
+        if cut { None } else { Some(len) }
+    }
+
+    /// Reads a string of at most `size - 1` bytes and its NUL into `dst`, as `strncpy_from_user`: the length with NUL
     /// (`size` when it was cut off, still NUL-terminated), or `None` when a byte before the NUL cannot be read.
     ///
     /// # Safety

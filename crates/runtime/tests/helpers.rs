@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{addr, arena, call, call_held, call_in, def, ptr, ptr_mut};
+use common::{Edge, addr, arena, call, call_held, call_in, def, ptr, ptr_mut};
 use std::time::Duration;
 use stylet_runtime::abi::{RUN_CAN_OVERRIDE, RUN_OVERRIDE, RunCtx};
 use stylet_runtime::helpers::text::PrintkHdr;
@@ -13,32 +13,6 @@ use stylet_uapi::errno::*;
 use stylet_uapi::{MapType, PtRegs};
 
 const EFAULT_: i64 = -EFAULT as i64;
-
-/// Two pages, the second of which cannot be accessed.
-struct Edge(*mut u8);
-
-impl Edge {
-    fn new() -> Edge {
-        use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
-        // SAFETY: a new mapping.
-        unsafe {
-            let rw = ProtFlags::READ | ProtFlags::WRITE;
-            let p = mmap_anonymous(std::ptr::null_mut(), 8192, rw, MapFlags::PRIVATE).unwrap();
-            mprotect(p.cast::<u8>().add(4096).cast(), 4096, MprotectFlags::empty()).unwrap();
-            Edge(p.cast())
-        }
-    }
-
-    /// Address of `bytes`, which end at the last good byte.
-    fn put(&self, bytes: &[u8]) -> u64 {
-        // SAFETY: inside the first page.
-        unsafe {
-            let at = self.0.add(4096 - bytes.len());
-            at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
-            at as u64
-        }
-    }
-}
 
 #[test]
 fn probe_read() {
@@ -65,13 +39,14 @@ fn probe_read() {
 fn probe_read_str() {
     let (a, edge) = (arena(2), Edge::new());
     // (bytes at the end of good memory, size, result, what is in the buffer)
-    let cases: [(&[u8], u64, i64, &[u8]); 6] = [
+    let cases: [(&[u8], u64, i64, &[u8]); 7] = [
         (b"hello\0", 16, 6, b"hello\0"),
         (b"hello\0", 6, 6, b"hello\0"),
         (b"hello\0", 4, 4, b"hel\0"),
         (b"hello\0", 1, 1, b"\0"),
         (b"hello", 16, EFAULT_, &[0; 16]),
         (b"hello", 5, 5, b"hell\0"),
+        (b"hello", 6, EFAULT_, &[0; 6]),
     ];
     for (text, size, want, then) in cases {
         let mut dst = [0xaau8; 16];

@@ -5,8 +5,9 @@ use crate::abi::RunCtx;
 use stylet_uapi::errno::{E2BIG, EINVAL};
 
 /// `struct bpf_dynptr_kern`: what the 16 bytes of a `struct bpf_dynptr` contain.
+#[derive(Clone, Copy)]
 #[repr(C)]
-struct Dynptr {
+pub(crate) struct Dynptr {
     /// Address of the memory, 0 for a null dynptr.
     data: u64,
     /// Bytes, type << 28, [`RDONLY`].
@@ -23,12 +24,42 @@ const RDONLY: u32 = 1 << 31;
 const LOCAL: u32 = 1 << 28;
 /// `BPF_DYNPTR_TYPE_RINGBUF`, shifted.
 const RINGBUF: u32 = 2 << 28;
-/// A null dynptr.
-const NULL: Dynptr = Dynptr { data: 0, size: 0, offset: 0 };
 
 impl Dynptr {
+    /// A null dynptr.
+    pub const NULL: Dynptr = Dynptr { data: 0, size: 0, offset: 0 };
+
+    pub fn is_null(&self) -> bool {
+        self.data == 0
+    }
+
+    pub fn is_rdonly(&self) -> bool {
+        self.size & RDONLY != 0
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> u32 {
+        self.size & MAX_SIZE
+    }
+
+    /// Leaves `len` bytes from `start` on, which are inside.
+    pub fn narrow(&mut self, start: u32, len: u32) {
+        self.offset = self.offset.wrapping_add(start);
+        self.size = self.size & !MAX_SIZE | len;
+    }
+
+    /// Address of `len` bytes at `offset`; `None` for null or out of range.
+    pub fn readable(&self, offset: u32, len: u32) -> Option<*mut u8> {
+        if self.is_null() { None } else { self.range(offset, len).ok() }
+    }
+
+    /// As [`Dynptr::readable`]; `None` for read-only too.
+    pub fn writable(&self, offset: u32, len: u32) -> Option<*mut u8> {
+        if self.is_rdonly() { None } else { self.readable(offset, len) }
+    }
+
     /// Address of `len` bytes at `offset`: `bpf_dynptr_check_off_len`.
-    fn range(&self, offset: u32, len: u32) -> Result<*mut u8, i32> {
+    pub fn range(&self, offset: u32, len: u32) -> Result<*mut u8, i32> {
         let size = self.size & MAX_SIZE;
         if len > size || offset > size - len {
             return Err(E2BIG);
@@ -38,7 +69,10 @@ impl Dynptr {
 }
 
 /// The dynptr at `address`.
-unsafe fn dynptr<'a>(address: u64) -> &'a mut Dynptr {
+///
+/// # Safety
+/// There is one, or room for one.
+pub(crate) unsafe fn dynptr<'a>(address: u64) -> &'a mut Dynptr {
     // SAFETY: the verifier saw a dynptr on the program's stack.
     unsafe { &mut *(address as *mut Dynptr) }
 }
@@ -57,7 +91,7 @@ pub unsafe extern "C" fn from_mem(
 ) -> u64 {
     // SAFETY: verified arguments.
     let ptr = unsafe { dynptr(ptr) };
-    *ptr = NULL;
+    *ptr = Dynptr::NULL;
     let size = size as u32;
     if size > MAX_SIZE {
         return err(E2BIG);
@@ -84,7 +118,7 @@ pub unsafe extern "C" fn ringbuf_reserve(
 ) -> u64 {
     // SAFETY: verified arguments.
     let ptr = unsafe { dynptr(ptr) };
-    *ptr = NULL;
+    *ptr = Dynptr::NULL;
     if flags != 0 {
         return err(EINVAL);
     }
@@ -119,7 +153,7 @@ pub unsafe extern "C" fn ringbuf_submit(
         if ptr.data != 0 {
             ring::ringbuf_submit(ptr.data, flags, 0, 0, 0, rc);
         }
-        *ptr = NULL;
+        *ptr = Dynptr::NULL;
     }
     0
 }
@@ -142,7 +176,7 @@ pub unsafe extern "C" fn ringbuf_discard(
         if ptr.data != 0 {
             ring::ringbuf_discard(ptr.data, flags, 0, 0, 0, rc);
         }
-        *ptr = NULL;
+        *ptr = Dynptr::NULL;
     }
     0
 }
@@ -216,8 +250,5 @@ pub unsafe extern "C" fn data(
 ) -> u64 {
     // SAFETY: verified arguments.
     let ptr = unsafe { dynptr(ptr) };
-    if ptr.data == 0 || ptr.size & RDONLY != 0 {
-        return 0;
-    }
-    ptr.range(offset as u32, len as u32).map_or(0, |p| p as u64)
+    ptr.writable(offset as u32, len as u32).map_or(0, |p| p as u64)
 }

@@ -46,7 +46,7 @@ pub unsafe extern "C" fn probe_read_str(
     }
     // SAFETY: promised by the caller.
     unsafe {
-        if let Some(len) = UserMem::of((*rc).arena).read_str(dst, src, size) {
+        if let Some(len) = UserMem::of((*rc).arena).probe_str(dst, src, size) {
             return len as u64;
         }
         dst.write_bytes(0, size);

@@ -2,9 +2,9 @@
 #![allow(dead_code)]
 
 use stylet_runtime::abi::RunCtx;
-use stylet_runtime::helpers;
 use stylet_runtime::host::{Arena, Error, MapId, Options};
 use stylet_runtime::map::MapDef;
+use stylet_runtime::{helpers, kfuncs};
 use stylet_runtime::{slot_enter, slot_leave};
 use stylet_uapi::MapType;
 
@@ -66,9 +66,42 @@ pub fn call_held(rc: &mut RunCtx, id: u32, args: [u64; 5]) -> i64 {
     unsafe { f(args[0], args[1], args[2], args[3], args[4], rc) as i64 }
 }
 
+/// Calls kfunc `name` in this run.
+pub fn call_kfunc(rc: &mut RunCtx, name: &str, args: [u64; 5]) -> i64 {
+    let f = kfuncs::TABLE.iter().find(|f| kfuncs::name(f.0) == name).expect("no such kfunc").1;
+    // SAFETY: tests pass what the verifier would admit.
+    unsafe { f(args[0], args[1], args[2], args[3], args[4], rc) as i64 }
+}
+
 /// Address of a map's header in this process.
 pub fn addr(arena: &Arena, id: MapId) -> u64 {
     arena.base() as u64 + arena.map(id).unwrap().offset()
+}
+
+/// Two pages, the second of which cannot be accessed.
+pub struct Edge(*mut u8);
+
+impl Edge {
+    pub fn new() -> Edge {
+        use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
+        // SAFETY: a new mapping.
+        unsafe {
+            let rw = ProtFlags::READ | ProtFlags::WRITE;
+            let p = mmap_anonymous(std::ptr::null_mut(), 8192, rw, MapFlags::PRIVATE).unwrap();
+            mprotect(p.cast::<u8>().add(4096).cast(), 4096, MprotectFlags::empty()).unwrap();
+            Edge(p.cast())
+        }
+    }
+
+    /// Address of `bytes`, which end at the last good byte.
+    pub fn put(&self, bytes: &[u8]) -> u64 {
+        // SAFETY: inside the first page.
+        unsafe {
+            let at = self.0.add(4096 - bytes.len());
+            at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            at as u64
+        }
+    }
 }
 
 /// The address of a value.
