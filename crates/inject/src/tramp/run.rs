@@ -65,9 +65,14 @@ pub fn emit(asm: &mut Asm, prog: &Bound, when: When, returns: &mut Vec<u64>) {
     }
     if prog.uses_run_ctx || prog.needs_slot || overrides {
         fill_run_ctx(asm, prog, when.at_return, overrides);
-        if let Some((_, _, cookie)) = wanted.filter(|_| when.at_return) {
-            asm.load(Reg::Rax, (Reg::Rsp, cookie));
-            asm.store((Reg::Rsp, OFF_CTX + run_ctx::SESSION_COOKIE), Reg::Rax);
+        let cookie_at = (Reg::Rsp, OFF_CTX + run_ctx::SESSION_COOKIE);
+        match wanted {
+            Some((_, _, kept)) if when.at_return => {
+                asm.load(Reg::Rax, (Reg::Rsp, kept));
+                asm.store(cookie_at, Reg::Rax);
+            }
+            Some(_) => asm.store_imm(cookie_at, 0),
+            None => {}
         }
     }
     if prog.needs_slot {

@@ -195,9 +195,14 @@ fn sites_of(
         AttachTarget::Uprobe { path, func, offset, ret } => {
             let what = symbolic(path, func, *offset);
             let site = target.resolve(&what).map_err(at(&context))?;
-            Ok(vec![(String::new(), probe(&site, reference, *ret))])
+            Ok(vec![(String::new(), probe(&site, reference, Runs::of(*ret, false)))])
         }
-        AttachTarget::UprobeMulti { path, pattern, ret, session: false } => {
+        AttachTarget::UprobeMulti { path, pattern, ret, session } => {
+            let runs = Runs::of(*ret, *session);
+            if pattern.starts_with("0x") || pattern.parse::<u64>().is_ok() {
+                let site = target.resolve(&symbolic(path, pattern, 0)).map_err(at(&context))?;
+                return Ok(vec![(String::new(), probe(&site, reference, runs))]);
+            }
             let found = target.functions(path, pattern).map_err(at(&context))?;
             if found.is_empty() {
                 let what = format!("{context}no function of {path} matches '{pattern}'");
@@ -206,10 +211,7 @@ fn sites_of(
             let place = |name: &Option<String>| {
                 name.as_ref().map(|name| format!(" at {name}")).unwrap_or_default()
             };
-            Ok(found.iter().map(|s| (place(&s.name), probe(s, reference, *ret))).collect())
-        }
-        AttachTarget::UprobeMulti { session: true, .. } => {
-            unsupported("a uprobe session".into(), "use --backend kernel")
+            Ok(found.iter().map(|s| (place(&s.name), probe(s, reference, runs))).collect())
         }
         AttachTarget::Usdt { provider, name, .. } => {
             unsupported(format!("the USDT marker {provider}:{name}"), "use --backend kernel")
@@ -244,13 +246,30 @@ fn symbolic(path: &str, func: &str, offset: u64) -> Symbolic {
     Symbolic { path: path.to_owned(), place }
 }
 
-fn probe(site: &Resolved, prog: ProgRef, ret: bool) -> ProbeSpec {
-    let kind = if ret {
-        Kind::Return
-    } else if site.site == site.func_ip {
-        Kind::Entry
-    } else {
-        Kind::Offset
+/// When a program runs.
+#[derive(Clone, Copy)]
+enum Runs {
+    Call,
+    Return,
+    Both,
+}
+
+impl Runs {
+    fn of(ret: bool, session: bool) -> Runs {
+        match (ret, session) {
+            (_, true) => Runs::Both,
+            (true, _) => Runs::Return,
+            _ => Runs::Call,
+        }
+    }
+}
+
+fn probe(site: &Resolved, prog: ProgRef, runs: Runs) -> ProbeSpec {
+    let kind = match runs {
+        Runs::Return => Kind::Return,
+        Runs::Both => Kind::Session,
+        Runs::Call if site.site == site.func_ip => Kind::Entry,
+        Runs::Call => Kind::Offset,
     };
     // The kernel gives the address of the breakpoint (bpf_get_func_ip_kprobe, kernel/trace/bpf_trace.c).
     ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone() }

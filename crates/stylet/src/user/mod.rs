@@ -6,6 +6,7 @@
 mod attach;
 mod entries;
 mod events;
+mod kfuncs;
 mod load;
 mod map;
 mod place;

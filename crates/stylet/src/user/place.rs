@@ -3,6 +3,7 @@
 use super::{LoadedProg, Session};
 use crate::{Error, Object};
 use stylet_agent_image as agent;
+use stylet_btf::{Btf, Type};
 use stylet_insn::opcode as op;
 use stylet_jit::{Code, CpuFeatures, HelperImpl, Options, Sym};
 use stylet_object::MapSpec;
@@ -132,7 +133,7 @@ impl Session {
         let fail = |source| Error::Runtime { what: format!("code of '{}'", prog.name), source };
         let code_off =
             self.arena.alloc(Part::Text, code.text.len() as u64, CODE_ALIGN).map_err(fail)?;
-        link(&mut code, code_off, &self.arena, maps)
+        link(&mut code, code_off, &self.arena, maps, &self.env_btf)
             .ok_or_else(|| Error::Link { prog: prog.name.clone() })?;
         self.arena.write(code_off, &code.text).map_err(fail)?;
         let id = self.next_prog;
@@ -142,14 +143,16 @@ impl Session {
 }
 
 /// Fills in the relocations of code placed at `code_off`; `None` when it refers to what is not there.
-fn link(code: &mut Code, code_off: u64, arena: &Arena, maps: &[MapId]) -> Option<()> {
+fn link(code: &mut Code, code_off: u64, arena: &Arena, maps: &[MapId], btf: &Btf) -> Option<()> {
     let map_off = |index: u32| Some(arena.map(*maps.get(index as usize)?).ok()?.offset());
     for reloc in &code.relocs {
         let target = match reloc.sym {
             Sym::Map(index) => map_off(index)?,
             Sym::MapValue(index) => map_off(index)? + u64::from(arena_map::VALUES_OFF),
             Sym::Helper(id) => u64::from(helper_offset(id)?),
-            Sym::Kfunc(_) => return None,
+            Sym::Kfunc(id) => {
+                u64::from(agent::symbol(&format!("stylet_kfunc_{}", kfunc(btf, id)?))?)
+            }
         };
         let field = code_off + u64::from(reloc.at) + 4;
         let value = target as i64 + i64::from(reloc.addend) - field as i64;
@@ -158,6 +161,14 @@ fn link(code: &mut Code, code_off: u64, arena: &Arena, maps: &[MapId]) -> Option
         code.text.get_mut(at..at + 4)?.copy_from_slice(&value.to_le_bytes());
     }
     Some(())
+}
+
+/// Name of the function with this id.
+fn kfunc(btf: &Btf, id: u32) -> Option<&str> {
+    match btf.type_by_id(id)? {
+        Type::Func(func) => Some(btf.name(func.name_off)),
+        _ => None,
+    }
 }
 
 /// A seed for a hash map, unlike from run to run.

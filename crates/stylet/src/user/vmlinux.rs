@@ -2,7 +2,8 @@
 //!
 //! It has what programs ask a kernel for by name: `struct pt_regs`, the helpers that exist (`enum bpf_func_id`), the map
 //! types that exist (`enum bpf_map_type`) and `struct bpf_ringbuf`, so that the usual feature tests
-//! (`bpf_core_enum_value_exists`, `bpf_core_type_exists`) give true answers.
+//! (`bpf_core_enum_value_exists`, `bpf_core_type_exists`) give true answers; and the kfuncs that exist, which `extern ...
+//! __ksym` finds.
 
 use stylet_btf::builder::{IntEncoding, MemberDef};
 use stylet_btf::{Btf, BtfBuilder};
@@ -35,6 +36,7 @@ pub fn btf(helpers: &[u32], map_types: &[MapType]) -> Result<Btf, stylet_btf::Er
         .collect();
     let values: Vec<(&str, i32)> = names.iter().map(|(n, v)| (n.as_str(), *v)).collect();
     b.enumeration("bpf_map_type", 4, false, &values);
+    super::kfuncs::add(&mut b, ulong);
     Btf::parse(&b.to_bytes()?)
 }
 
