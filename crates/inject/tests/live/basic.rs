@@ -264,6 +264,8 @@ fn several() {
         });
         let prog = ProgRef {
             uses_run_ctx: true,
+            reads_cookie: true,
+            reads_func_ip: true,
             cookie: 0x1234_5678_9abc_0000 + i,
             prog: 7,
             ..plain(window, code)

@@ -44,12 +44,13 @@ fn words(arena: &Arena, at: u64) -> [u64; 4] {
 
 fn recursive() {
     let mut child = Traced::start("calls");
+    let site = child.addr("fact");
     let before = Snapshot::of(child.pid());
     let mut arena = Arena::new();
     let mut target = Target::attach(child.pid()).unwrap();
     let window = target.map_window(&arena.spec()).unwrap();
     let prog = session(&mut arena, window, 0);
-    target.attach_probe(&probe(child.addr("fact"), Kind::Session, prog)).unwrap();
+    target.attach_probe(&probe(site, Kind::Session, prog)).unwrap();
     assert_eq!(child.number("fact 10"), 3628800);
     let results = 2 + 24 + 720 + 40320 + 3628800;
     assert_eq!(words(&arena, 0), [10, 5, 2 + 4 + 6 + 8 + 10, results]);

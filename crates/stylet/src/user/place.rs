@@ -90,7 +90,8 @@ pub(super) fn needs_slot(verified: &VerifiedProg, maps: &[MapSpec]) -> bool {
     let helpers = &verified.facts().helpers;
     let by_map = maps_named(verified, maps).any(|m| arena_map::ops::needs_slot(m.map_type));
     // The program that a tail call goes to has its own needs, which are not known here.
-    const WHOLE: [HelperId; 2] = [HelperId::RINGBUF_RESERVE, HelperId::TAIL_CALL];
+    const WHOLE: [HelperId; 3] =
+        [HelperId::RINGBUF_RESERVE, HelperId::RINGBUF_RESERVE_DYNPTR, HelperId::TAIL_CALL];
     helpers.iter().any(|&id| match HelperId(id) {
         HelperId::MAP_LOOKUP_ELEM | HelperId::MAP_UPDATE_ELEM | HelperId::FOR_EACH_MAP_ELEM => {
             by_map
