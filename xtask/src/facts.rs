@@ -19,6 +19,7 @@ pub fn run(args: &[String]) -> Result<(), String> {
     let mut files = render::helpers(&input)?;
     files.push(render::variants(&input)?);
     files.push(render::prog_helpers(&input)?);
+    files.extend(render::kfuncs(&input)?);
     files.push(render::since("map_types.rs", "MAP_TYPES", "MapType", &input.map_types)?);
     files.push(render::since("prog_types.rs", "PROG_TYPES", "ProgType", &input.prog_types)?);
     files.push(render::since(

@@ -10,6 +10,7 @@ extern crate alloc;
 mod env;
 mod features;
 mod helpers;
+mod kfuncs;
 mod limits;
 mod map_func;
 mod prog_info;
@@ -20,6 +21,7 @@ mod tables;
 
 pub use env::{Env, Target};
 pub use features::{FEATURES, Features};
+pub use kfuncs::{Kfunc, KfuncFlags, KfuncRefusal};
 pub use limits::Limits;
 pub use prog_info::{CtxKind, ProgTypeInfo};
 pub use proto::{ArgBase, ArgFlags, ArgType, FuncProto, RetBase, RetType};

@@ -76,7 +76,7 @@ impl Verifier<'_> {
         let mut starts = vec![0u32];
         for (i, insn) in self.insns.iter().enumerate() {
             if insn.is_kfunc_call() {
-                return Err(Reject::unsupported("kfunc calls").at(i as u32));
+                self.add_kfunc_call(*insn).map_err(|e| e.at(i as u32))?;
             }
             if !is_pseudo_func(*insn) && !insn.is_pseudo_call() {
                 continue;
@@ -200,6 +200,10 @@ impl Verifier<'_> {
                     let aux = &mut self.aux[t as usize];
                     (aux.calls_callback, aux.force_checkpoint, aux.prune_point, aux.jmp_point) =
                         (true, true, true, true);
+                }
+                if insn.is_kfunc_call() && self.is_iter_next(insn) {
+                    let aux = &mut self.aux[t as usize];
+                    (aux.is_iter_next, aux.force_checkpoint, aux.prune_point) = (true, true, true);
                 }
                 self.visit_func_call(t, insn.is_pseudo_call(), dfs)
             }

@@ -1,6 +1,7 @@
 //! The verifier's working data (`struct bpf_verifier_env`).
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,6 +10,7 @@ use stylet_catalog::Env;
 use stylet_insn::Insn;
 
 use crate::backtrack::{JmpHistEntry, LinkedRegs};
+use crate::check::kfunc::KfuncDesc;
 use crate::equal::IdMap;
 use crate::input::{MapDef, ProgInput};
 use crate::liveness::Liveness;
@@ -31,6 +33,8 @@ pub(crate) struct InsnAux {
     /// Calls a helper that runs a callback at once.
     pub calls_callback: bool,
     pub is_may_goto: bool,
+    /// Calls an iterator's `next`.
+    pub is_iter_next: bool,
     /// Component of the control flow with a loop, 0 when in none.
     pub scc: u32,
     /// Registers that are read at or after this slot.
@@ -62,6 +66,8 @@ pub(crate) struct SubprogInfo {
     pub has_tail_call: bool,
     pub is_cb: bool,
     pub is_global: bool,
+    /// It or what it calls may sleep.
+    pub might_sleep: bool,
     /// A global function that a verified function calls.
     pub called: bool,
     /// Argument kinds of a global function, when its BTF was understood.
@@ -94,6 +100,8 @@ pub(crate) struct Verifier<'a> {
     pub cur: VerifierState,
     pub explorer: Explorer,
     pub idmap: IdMap,
+    /// Kernel functions that the program calls, by BTF id.
+    pub kfuncs: BTreeMap<u32, KfuncDesc<'a>>,
     pub branch_stack: Vec<StackElem>,
     pub liveness: Liveness,
     pub insn_idx: u32,
@@ -131,6 +139,7 @@ impl<'a> Verifier<'a> {
             cur: Verifier::empty_state(),
             explorer: Explorer::default(),
             idmap: IdMap::default(),
+            kfuncs: BTreeMap::new(),
             branch_stack: Vec::new(),
             liveness: Liveness::default(),
             insn_idx: 0,
@@ -162,6 +171,7 @@ impl<'a> Verifier<'a> {
             may_goto_depth: 0,
             cleaned: false,
             in_sleepable: false,
+            sections: Default::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::regs::{ADD_CONST, RegState, RegType};
+use crate::regs::{ADD_CONST, IterState, RegState, RegType, StackObject};
 use crate::state::{FuncState, REG_SIZE, SlotType, StackSlot, VerifierState};
 
 /// How alike two states must be (`enum exact_level`).
@@ -75,6 +75,7 @@ fn same_origin(old: &RegState, cur: &RegState) -> bool {
         && old.aux == cur.aux
         && old.map == cur.map
         && old.map_uid == cur.map_uid
+        && old.object == cur.object
 }
 
 fn regs_exact(old: &RegState, cur: &RegState, ids: &mut IdMap) -> bool {
@@ -156,7 +157,44 @@ fn slot_safe(old: &StackSlot, cur: Option<&StackSlot>, ids: &mut IdMap, exact: E
         }
         return false;
     }
-    !old.is_spilled() || regsafe(&old.spilled, &cur.spilled, ids, exact)
+    object_safe(old, cur, ids, exact)
+}
+
+/// What the slots hold, when their types are the same.
+fn object_safe(old: &StackSlot, cur: &StackSlot, ids: &mut IdMap, exact: Exact) -> bool {
+    let (o, c) = (&old.spilled, &cur.spilled);
+    match (old.types[REG_SIZE - 1], o.object, c.object) {
+        (SlotType::Spill, ..) => regsafe(o, c, ids, exact),
+        // How many elements an iterator gave matters to nobody.
+        (
+            SlotType::Iter,
+            StackObject::Iter { state: a, .. },
+            StackObject::Iter { state: b, .. },
+        ) => {
+            a == b
+                && o.aux == c.aux
+                && o.flags == c.flags
+                && ids.check_ids(o.ref_obj_id, c.ref_obj_id)
+        }
+        (SlotType::Dynptr | SlotType::IrqFlag | SlotType::Iter, a, b) => {
+            a == b && ids.check_ids(o.ref_obj_id, c.ref_obj_id)
+        }
+        _ => true,
+    }
+}
+
+/// An iterator gave more elements since `old`: that is progress (`iter_active_depths_differ`).
+pub(crate) fn iter_active_depths_differ(old: &VerifierState, cur: &VerifierState) -> bool {
+    let active = |slot: &StackSlot| match (slot.types[0], slot.spilled.object) {
+        (SlotType::Iter, StackObject::Iter { state: IterState::Active, depth }) => Some(depth),
+        _ => None,
+    };
+    old.frames.iter().zip(&cur.frames).any(|(o, c)| {
+        o.stack.iter().zip(&c.stack).any(|(o, c)| match (active(o), c.spilled.object) {
+            (Some(before), StackObject::Iter { depth, .. }) => depth != before,
+            _ => false,
+        })
+    })
 }
 
 fn stacksafe(old: &FuncState, cur: &FuncState, ids: &mut IdMap, exact: Exact) -> bool {
@@ -171,7 +209,14 @@ fn stacksafe(old: &FuncState, cur: &FuncState, ids: &mut IdMap, exact: Exact) ->
 
 fn refsafe(old: &VerifierState, cur: &VerifierState, ids: &mut IdMap) -> bool {
     old.refs.len() == cur.refs.len()
-        && old.refs.iter().zip(&cur.refs).all(|(o, c)| ids.check_ids(o.id, c.id))
+        && old.sections.rcu == cur.sections.rcu
+        && old.sections.preempt == cur.sections.preempt
+        && ids.check_ids(old.sections.irq_id, cur.sections.irq_id)
+        && old
+            .refs
+            .iter()
+            .zip(&cur.refs)
+            .all(|(o, c)| o.kind == c.kind && ids.check_ids(o.id, c.id))
 }
 
 /// Whether `cur` needs no walk because `old` covers it. `live_regs` gives the registers that are

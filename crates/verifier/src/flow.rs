@@ -45,6 +45,10 @@ fn use_def(v: &Verifier<'_>, insn: Insn) -> (u16, u16) {
 /// Registers R1 to Rn that a call reads.
 fn call_args(v: &Verifier<'_>, insn: Insn) -> u16 {
     let all = CALLER_SAVED & !1;
+    if insn.is_kfunc_call() {
+        let n = v.kfuncs.get(&(insn.imm as u32)).map_or(5, |k| k.proto.len().min(5));
+        return ((1u16 << (n + 1)) - 1) & !1;
+    }
     if !insn.is_helper_call() {
         return all;
     }

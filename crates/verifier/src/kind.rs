@@ -1,5 +1,6 @@
 //! What can be wrong with a program. `Display` gives the kernel's text, which people search for.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
@@ -85,6 +86,10 @@ pub enum RejectionKind {
     CannotSleep { prog_type: stylet_uapi::ProgType },
     #[error("the program has {count} instructions")]
     InsnCount { count: u32 },
+
+    /// A refusal and the message that went before it.
+    #[error("{note}\n{kind}")]
+    Noted { note: String, kind: Box<RejectionKind> },
 
     // Control flow.
     #[error("call to invalid destination")]
@@ -324,4 +329,135 @@ pub enum RejectionKind {
     StringNotTerminated,
     #[error("Invalid format string")]
     InvalidFormat,
+    #[error("sleepable helper {helper}#{id} in {region}")]
+    HelperSleepsInRegion { helper: &'static str, id: u32, region: &'static str },
+
+    // Kernel functions.
+    #[error("cannot call kernel function from non-GPL compatible program")]
+    KfuncGplRestricted,
+    #[error("too many different kernel function calls")]
+    TooManyKfuncs,
+    #[error("kernel btf_id {btf_id} is not a function")]
+    NotAFunction { btf_id: u32 },
+    #[error("calling kernel function {name} is not allowed")]
+    KfuncNotAllowed { name: String },
+    #[error("program must be sleepable to call sleepable kfunc {name}")]
+    KfuncSleeps { name: String },
+    #[error("kernel func {name} is sleepable within {region}")]
+    KfuncSleepsInRegion { name: String, region: &'static str },
+    #[error("kfunc {name}#{btf_id} reference has not been acquired before")]
+    KfuncNotAcquired { name: String, btf_id: u32 },
+    #[error("Function {name} has {args} > {limit} args")]
+    TooManyArgs { name: String, args: u32, limit: u32 },
+    #[error("Unrecognized arg#{arg} type {ty}")]
+    UnrecognizedArg { arg: u8, ty: &'static str },
+    #[error("R{reg} is not a scalar")]
+    NotAScalar { reg: u8 },
+    #[error("R{reg} must be a known constant")]
+    MustBeKnownConstant { reg: u8 },
+    #[error("R{reg} is not a const")]
+    NotAConst { reg: u8 },
+    #[error("R{reg} rdonly/rdwr_buf_size exceeds u32 max")]
+    BufSizeTooLarge { reg: u8 },
+    #[error("Possibly NULL pointer passed to trusted arg{arg}")]
+    PossiblyNullArg { arg: u8 },
+    #[error("pointer in R{reg} isn't map pointer")]
+    NotAMapPointer { reg: u8 },
+    #[error("R{reg} must be referenced or trusted")]
+    MustBeTrusted { reg: u8 },
+    #[error("R{reg} must be a rcu pointer")]
+    MustBeRcu { reg: u8 },
+    #[error("kernel function {name} args#{arg} pointer type {target} is not supported")]
+    KfuncPointerUnsupported { name: String, arg: u8, target: String },
+    #[error("arg#{arg} pointer type {target} must point to {or_void}scalar, or struct with scalar")]
+    MustPointToScalar { arg: u8, target: String, or_void: &'static str },
+    #[error("arg#{arg} expected pointer to ctx, but got {ty}")]
+    ExpectedCtx { arg: u8, ty: TypeName },
+    #[error("arg#{arg} doesn't point to a const string")]
+    NotAConstString { arg: u8 },
+    #[error(
+        "kernel function {name} args#{arg} expected pointer to {want} but R{reg} has a pointer to {have}"
+    )]
+    ExpectedObject { name: Box<str>, arg: u8, want: Box<str>, reg: u8, have: Box<str> },
+    #[error("arg{arg} expected pointer to func")]
+    ExpectedFunc { arg: u8 },
+    #[error("arg#{arg} arg#{size} memory, len pair leads to invalid memory access")]
+    MemLenPair { arg: u8, size: u8 },
+    #[error("release kernel function {name} expects refcounted PTR_TO_BTF_ID")]
+    ExpectsReferencedObject { name: String },
+    #[error("kernel function {name} returns pointer type {target} is not supported")]
+    KfuncReturnUnsupported { name: String, target: String },
+
+    #[error("the prog does not allow writes to packet data")]
+    NoPacketWrites,
+    #[error("kernel func {name} requires RCU critical section protection")]
+    KfuncNeedsRcu { name: String },
+    #[error("invalid kernel function call not eliminated in verifier pass")]
+    MissingKfuncReached,
+    #[error(
+        "global functions that may sleep are not allowed in non-sleepable context,\ni.e., in a RCU/IRQ/preempt-disabled section, or in\na non-sleepable BPF program context"
+    )]
+    GlobalMaySleep,
+
+    // Objects on the stack.
+    #[error("{what} has to be at a constant offset")]
+    ObjectNotConstant { what: &'static str },
+    #[error("cannot pass in {what} at an offset={off}")]
+    ObjectOffset { what: &'static str, off: i32 },
+    #[error("invalid read from stack off {off}+{at} size {size}")]
+    InvalidStackRead { off: i64, at: u32, size: u32 },
+    #[error("invalid read from stack R{reg} off {off}+{at} size {size}")]
+    InvalidHelperStackRead { reg: u8, off: i64, at: u32, size: u32 },
+    #[error("invalid read from stack R{reg} var_off {var_off}+{at} size {size}")]
+    InvalidVarHelperStackRead { reg: u8, var_off: Tnum, at: u32, size: u32 },
+    #[error("arg#{arg} expected pointer to stack or const struct bpf_dynptr")]
+    ExpectedDynptrPointer { arg: u8 },
+    #[error("Dynptr has to be an uninitialized dynptr")]
+    DynptrNotUninit,
+    #[error("cannot pass pointer to const bpf_dynptr, the helper mutates it")]
+    ConstDynptrMutated,
+    #[error("Expected an initialized dynptr as arg #{arg}")]
+    ExpectedDynptr { arg: u8 },
+    #[error("Expected a dynptr of type {ty} as arg #{arg}")]
+    ExpectedDynptrOfType { arg: u8, ty: &'static str },
+    #[error("cannot overwrite referenced dynptr")]
+    OverwritesReferencedDynptr,
+    #[error("potential write to dynptr at off={off} disallowed")]
+    WriteToDynptr { off: i64 },
+    #[error("arg {reg} is an unacquired reference")]
+    UnacquiredDynptr { reg: u8 },
+    #[error("cannot release unowned const bpf_dynptr")]
+    ReleasesConstDynptr,
+    #[error("Unsupported reg type {ty} for bpf_dynptr_from_mem data")]
+    DynptrFromMem { ty: TypeName },
+    #[error("arg#{arg} expected pointer to an iterator on stack")]
+    ExpectedIterPointer { arg: u8 },
+    #[error("expected valid iter pointer as arg #{arg}")]
+    ExpectedValidIter { arg: u8 },
+    #[error("expected uninitialized iter_{name} as arg #{arg}")]
+    ExpectedUninitIter { name: String, arg: u8 },
+    #[error("expected an initialized iter_{name} as arg #{arg}")]
+    ExpectedIter { name: String, arg: u8 },
+    #[error("expected an RCU CS when using {name}")]
+    ExpectedRcuSection { name: String },
+    #[error("arg#{arg} doesn't point to an irq flag on stack")]
+    ExpectedIrqFlagPointer { arg: u8 },
+    #[error("expected uninitialized irq flag as arg#{arg}")]
+    ExpectedUninitIrqFlag { arg: u8 },
+    #[error("expected an initialized irq flag as arg#{arg}")]
+    ExpectedIrqFlag { arg: u8 },
+    #[error(
+        "cannot restore irq state out of order, expected id={id} acquired at insn_idx={insn_idx}"
+    )]
+    IrqOutOfOrder { id: u32, insn_idx: u32 },
+
+    // Sections.
+    #[error("nested rcu read lock (kernel function {name})")]
+    NestedRcuLock { name: String },
+    #[error("unmatched rcu read unlock (kernel function {name})")]
+    UnmatchedRcuUnlock { name: String },
+    #[error("unmatched attempt to enable preemption (kernel function {name})")]
+    UnmatchedPreemptEnable { name: String },
+    #[error("{what} cannot be used inside {section}-ed region")]
+    InsideSection { what: &'static str, section: &'static str },
 }

@@ -31,6 +31,8 @@ pub(crate) enum RegType {
     PtrToBtfId,
     /// Function number `aux` of the program.
     PtrToFunc,
+    /// A dynptr that the program may use but not change; also what its stack slots hold.
+    ConstPtrToDynptr,
 }
 
 /// Modifiers of a register's type (`enum bpf_type_flag`).
@@ -47,6 +49,12 @@ impl RegFlags {
     pub const RCU: RegFlags = RegFlags(1 << 5);
     pub const PERCPU: RegFlags = RegFlags(1 << 6);
     pub const USER: RegFlags = RegFlags(1 << 7);
+    /// Memory of a dynptr of the program's own memory (`DYNPTR_TYPE_LOCAL`).
+    pub const DYNPTR_LOCAL: RegFlags = RegFlags(1 << 8);
+    /// Memory of a dynptr of a ring buffer (`DYNPTR_TYPE_RINGBUF`).
+    pub const DYNPTR_RINGBUF: RegFlags = RegFlags(1 << 9);
+    /// Either of them (`DYNPTR_TYPE_FLAG_MASK`).
+    pub const DYNPTR_MASK: RegFlags = RegFlags(3 << 8);
 
     pub const fn has(self, other: RegFlags) -> bool {
         self.0 & other.0 == other.0
@@ -68,6 +76,69 @@ pub(crate) const ADD_CONST64: u32 = 1 << 31;
 pub(crate) const ADD_CONST32: u32 = 1 << 30;
 /// Either of the two (`BPF_ADD_CONST`).
 pub(crate) const ADD_CONST: u32 = ADD_CONST64 | ADD_CONST32;
+
+/// What a dynptr gives access to (`enum bpf_dynptr_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum DynptrType {
+    /// The program's own memory.
+    Local,
+    /// A record of a ring buffer.
+    Ringbuf,
+}
+
+impl DynptrType {
+    /// The record must be submitted or discarded (`dynptr_type_refcounted`).
+    pub fn is_refcounted(self) -> bool {
+        self == DynptrType::Ringbuf
+    }
+
+    /// Flag of memory that a slice of the dynptr gives (`get_dynptr_type_flag`).
+    pub fn flag(self) -> RegFlags {
+        match self {
+            DynptrType::Local => RegFlags::DYNPTR_LOCAL,
+            DynptrType::Ringbuf => RegFlags::DYNPTR_RINGBUF,
+        }
+    }
+}
+
+impl core::fmt::Display for DynptrType {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            DynptrType::Local => "local",
+            DynptrType::Ringbuf => "ringbuf",
+        })
+    }
+}
+
+/// How far an iterator is (`enum bpf_iter_state`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IterState {
+    /// It may give more.
+    Active,
+    /// It gave its last element.
+    Drained,
+}
+
+/// Which kfuncs saved an interrupt flag.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum IrqClass {
+    /// `bpf_local_irq_save`.
+    Native,
+}
+
+/// State of an object that kfuncs and helpers keep on the stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum StackObject {
+    /// None.
+    #[default]
+    None,
+    /// A dynptr; `first` tells its first eight bytes from its second.
+    Dynptr { ty: DynptrType, first: bool },
+    /// An iterator whose type is the BTF id in `aux`; `depth` counts the elements that it gave on this path.
+    Iter { state: IterState, depth: u32 },
+    /// A saved interrupt flag.
+    Irq { class: IrqClass },
+}
 
 /// `RegState::map` of a register that names no map.
 pub(crate) const NO_MAP: u32 = u32::MAX;
@@ -93,6 +164,8 @@ pub(crate) struct RegState {
     pub ref_obj_id: u32,
     /// Reference that this one was derived from by a dynptr slice (`dynptr_id`).
     pub dynptr_id: u32,
+    /// What a dynptr, iterator or interrupt flag on the stack is.
+    pub object: StackObject,
     /// Value of a scalar, variable part of a pointer's offset.
     pub bounds: Bounds,
 }
@@ -116,6 +189,7 @@ impl RegState {
             id: 0,
             ref_obj_id: 0,
             dynptr_id: 0,
+            object: StackObject::None,
             bounds: Bounds::unknown(),
         }
     }
@@ -220,6 +294,7 @@ impl core::fmt::Display for TypeName {
             RegType::PtrToTpBuffer => "tp_buffer",
             RegType::PtrToBtfId => "ptr_",
             RegType::PtrToFunc => "func",
+            RegType::ConstPtrToDynptr => "dynptr_ptr",
         })?;
         if self.flags.has(RegFlags::MAYBE_NULL) {
             f.write_str(if self.ty == RegType::PtrToBtfId { "or_null_" } else { "_or_null" })?;

@@ -108,6 +108,22 @@ impl Reject {
         Reject::new(errno::EOPNOTSUPP, RejectionKind::NotSupportedYet { what: what.into() })
     }
 
+    /// The same, after the message of another refusal that led to it.
+    pub fn after(mut self: Box<Self>, first: Option<Box<Reject>>) -> Box<Self> {
+        if let Some(first) = first {
+            let note = first.kind.to_string();
+            self.kind = RejectionKind::Noted { note, kind: Box::new(self.kind) };
+        }
+        self
+    }
+
+    /// The same refusal, whose message another one follows.
+    pub fn then(mut self: Box<Self>, next: RejectionKind) -> Box<Self> {
+        let note = self.kind.to_string();
+        self.kind = RejectionKind::Noted { note, kind: Box::new(next) };
+        self
+    }
+
     /// The same, with the slot that is to blame.
     pub fn at(mut self: Box<Self>, insn_idx: u32) -> Box<Self> {
         self.insn_idx = Some(insn_idx);

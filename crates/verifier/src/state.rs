@@ -25,6 +25,12 @@ pub(crate) enum SlotType {
     Misc,
     /// Zero.
     Zero,
+    /// Part of a dynptr.
+    Dynptr,
+    /// Part of an iterator.
+    Iter,
+    /// A saved interrupt flag.
+    IrqFlag,
 }
 
 /// Eight bytes of stack.
@@ -41,6 +47,19 @@ impl StackSlot {
     /// A register was spilled here, all of it or its lower part (`is_spilled_reg`).
     pub fn is_spilled(&self) -> bool {
         self.types[REG_SIZE - 1] == SlotType::Spill
+    }
+
+    /// The slot holds more than bytes (`is_stack_slot_special`).
+    pub fn is_special(&self) -> bool {
+        matches!(
+            self.types[REG_SIZE - 1],
+            SlotType::Spill | SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag
+        )
+    }
+
+    /// All bytes become of one type and what they held is forgotten.
+    pub fn reset(&mut self, ty: SlotType) {
+        *self = StackSlot { spilled: RegState::not_init(), types: [ty; REG_SIZE] };
     }
 
     /// `is_spilled_scalar_reg`.
@@ -105,10 +124,21 @@ impl FuncState {
     }
 }
 
+/// What a reference stands for (`enum ref_state_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum RefKind {
+    /// An object.
+    #[default]
+    Ptr,
+    /// A saved interrupt flag.
+    Irq,
+}
+
 /// A reference that must be released (`struct bpf_reference_state`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RefState {
     pub id: u32,
+    pub kind: RefKind,
     /// Instruction that acquired it.
     pub insn_idx: u32,
 }
@@ -135,6 +165,19 @@ pub(crate) struct VerifierState {
     /// Slots that nobody reads any more were forgotten.
     pub cleaned: bool,
     pub in_sleepable: bool,
+    /// Sections that are open.
+    pub sections: Sections,
+}
+
+/// Sections in which a program must not sleep nor end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Sections {
+    /// Calls of `bpf_rcu_read_lock` that are open.
+    pub rcu: u32,
+    /// Calls of `bpf_preempt_disable` that are open.
+    pub preempt: u32,
+    /// Reference of the interrupt flag that was saved last.
+    pub irq_id: u32,
 }
 
 impl VerifierState {

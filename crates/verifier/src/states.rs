@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::backtrack;
 use crate::env::Verifier;
-use crate::equal::{Exact, states_equal};
+use crate::equal::{Exact, iter_active_depths_differ, states_equal};
 use crate::regs::RegState;
 use crate::rejection::{Reject, RejectionKind as Kind, Res};
 use crate::scc::{Backedge, SccKey};
@@ -187,7 +187,11 @@ impl Verifier<'_> {
             return Ok(Found::Miss { add });
         }
         // The checkpoint is on the current path: a loop.
-        if aux.is_may_goto {
+        if aux.is_iter_next {
+            if self.states_equal(id, Exact::RangeWithin) && self.iter_is_active() {
+                return Ok(Found::Hit { incomplete: true });
+            }
+        } else if aux.is_may_goto {
             if self.explorer.arena[id].may_goto_depth != self.cur.may_goto_depth
                 && self.states_equal(id, Exact::RangeWithin)
             {
@@ -210,6 +214,7 @@ impl Verifier<'_> {
         let old = &self.explorer.arena[id];
         if old.may_goto_depth != self.cur.may_goto_depth
             || old.callback_unroll_depth != self.cur.callback_unroll_depth
+            || iter_active_depths_differ(old, &self.cur)
         {
             return false;
         }

@@ -63,11 +63,13 @@ impl Verifier<'_> {
         self.check_cfg()?;
         self.compute_postorder();
         self.compute_scc();
+        self.mark_subprogs_might_sleep();
         self.compute_live_registers();
         self.prepare_global_funcs()?;
         self.do_check_common(0)?;
         self.do_check_subprogs()?;
-        self.check_max_stack_depth()
+        self.check_max_stack_depth()?;
+        self.check_missing_kfuncs()
     }
 
     /// Verifies each global function that is called by a verified one.

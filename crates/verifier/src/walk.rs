@@ -102,12 +102,15 @@ impl Verifier<'_> {
         let is_32 = insn.class() == op::JMP32;
         match insn.op() {
             op::CALL => {
-                let src_ok = matches!(insn.src, 0 | op::PSEUDO_CALL);
-                if insn.is_src_reg() || insn.off != 0 || !src_ok || insn.dst != 0 || is_32 {
+                let src_ok = matches!(insn.src, 0 | op::PSEUDO_CALL | op::PSEUDO_KFUNC_CALL);
+                let off_ok = insn.off == 0 || insn.src == op::PSEUDO_KFUNC_CALL;
+                if insn.is_src_reg() || !off_ok || !src_ok || insn.dst != 0 || is_32 {
                     return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_CALL" }));
                 }
                 if insn.is_pseudo_call() {
                     self.check_func_call(insn)
+                } else if insn.is_kfunc_call() {
+                    self.check_kfunc_call(insn)
                 } else {
                     self.check_helper_call(insn)
                 }

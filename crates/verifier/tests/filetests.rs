@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::target::STORED;
 use common::{Case, Expect, errno_name};
 use libtest_mimic::{Arguments, Failed, Trial};
 use stylet_btf::Btf;
@@ -9,12 +10,12 @@ use stylet_catalog::{Env, Release};
 use stylet_verifier::verify;
 
 fn check(path: &std::path::Path) -> Result<(), Failed> {
-    let case = Case::load(path)?;
+    let case = Case::load(path, &STORED)?;
     let btf =
         case.btf.as_ref().map(|raw| Btf::parse(raw)).transpose().map_err(|e| e.to_string())?;
     let mut input = case.input(btf.as_ref());
     input.log_level = 2;
-    let env = Env::kernel(Release::V6_18);
+    let env = Env::kernel(Release::V6_18).with_btf(STORED.clone());
     let (got, log) = match verify(&env, &input) {
         Ok(_) => (Expect::Accept, String::new()),
         Err(r) => {

@@ -20,6 +20,14 @@ pub struct Use {
     pub since: Option<Since>,
 }
 
+/// Kfuncs that are registered together.
+pub struct KfuncSet {
+    /// Program types and from when on they have the set; empty for all.
+    pub progs: Vec<(String, Option<Since>)>,
+    /// Name, first release, flags without `KF_`.
+    pub kfuncs: Vec<(String, Since, Vec<String>)>,
+}
+
 /// All tables, corrections applied.
 pub struct Input {
     pub helpers: Vec<Helper>,
@@ -30,6 +38,8 @@ pub struct Input {
     /// (program types with commas, helper, name of the prototype).
     pub variants: Vec<(String, String, String)>,
     pub uses: Vec<Use>,
+    /// By name of the set.
+    pub kfunc_sets: BTreeMap<String, KfuncSet>,
     pub map_types: Vec<(String, Since)>,
     pub prog_types: Vec<(String, Since)>,
     pub attach_types: Vec<(String, Since)>,
@@ -54,6 +64,7 @@ impl Input {
                 .map(|r| (r[0].clone(), r[1].clone(), r[2].clone()))
                 .collect(),
             uses: uses(facts, corrections)?,
+            kfunc_sets: kfuncs(facts, corrections)?,
             map_types: since(facts, corrections, "map_types.tsv", "BPF_MAP_TYPE_")?,
             prog_types: since(facts, corrections, "program_types.tsv", "BPF_PROG_TYPE_")?,
             attach_types: since(facts, corrections, "attach_types.tsv", "BPF_")?,
@@ -108,6 +119,42 @@ fn uses(facts: &Path, corrections: &Path) -> Result<Vec<Use>, String> {
     }
     let to_use = |((prog_type, helper), since)| Use { prog_type, helper, since };
     Ok(all.into_iter().map(to_use).collect())
+}
+
+/// Reads `TRACING,TRACEPOINT@v6.12`; `ANY` gives none.
+fn prog_list(text: &str) -> Result<Vec<(String, Option<Since>)>, String> {
+    let word = |word: &str| {
+        let (prog, since) = word.split_once('@').map_or((word, None), |(p, s)| (p, Some(s)));
+        Ok((prog.to_string(), since.map(parse_since).transpose()?))
+    };
+    text.split(',').filter(|w| *w != "ANY").map(word).collect()
+}
+
+/// Kfuncs by set; a correction replaces the row of the same kfunc in the same set, or removes it (`never`).
+fn kfuncs(facts: &Path, corrections: &Path) -> Result<BTreeMap<String, KfuncSet>, String> {
+    let mut all: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let fixed = rows(&corrections.join("kfuncs.tsv"))?;
+    for row in rows(&facts.join("kfuncs_all.tsv"))?.into_iter().chain(fixed) {
+        let key = (row[3].clone(), row[0].clone());
+        if row[1] == "never" {
+            all.remove(&key);
+        } else {
+            all.insert(key, row);
+        }
+    }
+    let mut sets: BTreeMap<String, KfuncSet> = BTreeMap::new();
+    for ((set, name), row) in all {
+        let progs = prog_list(&row[4])?;
+        let flags = row[2].split(',').filter(|f| !f.is_empty());
+        let flags = flags.map(|f| f.trim_start_matches("KF_").to_string()).collect();
+        let entry = sets.entry(set).or_insert(KfuncSet { progs, kfuncs: Vec::new() });
+        entry.kfuncs.push((name, parse_since(&row[1])?, flags));
+    }
+    for row in rows(&corrections.join("kfunc_sets.tsv"))? {
+        let set = sets.get_mut(&row[0]).ok_or_else(|| format!("no set of kfuncs {}", row[0]))?;
+        set.progs.extend(prog_list(&row[1])?);
+    }
+    Ok(sets)
 }
 
 fn since(

@@ -6,12 +6,16 @@ mod helpers_0;
 mod helpers_1;
 mod helpers_2;
 mod helpers_3;
+mod kfuncs_0;
+mod kfuncs_1;
+mod kfuncs_2;
 mod map_types;
 mod prelude;
 mod prog_helpers;
 mod prog_types;
 mod variants;
 
+use crate::kfuncs::KfuncSet;
 use prelude::Helper;
 
 pub(crate) use attach_types::ATTACH_TYPES;
@@ -23,3 +27,7 @@ pub(crate) use variants::VARIANTS;
 /// All helpers, ascending by number, in parts.
 pub(crate) static HELPERS: &[&[Helper]] =
     &[helpers_0::HELPERS, helpers_1::HELPERS, helpers_2::HELPERS, helpers_3::HELPERS];
+
+/// Sets of kfuncs, in parts.
+pub(crate) static KFUNC_SETS: [&[KfuncSet]; 3] =
+    [kfuncs_0::KFUNC_SETS, kfuncs_1::KFUNC_SETS, kfuncs_2::KFUNC_SETS];

@@ -1,5 +1,6 @@
 //! Builders that keep the tables short.
 
+use crate::kfuncs::{Kfunc, KfuncFlags};
 use crate::proto::{ArgFlags, ArgType, FuncProto, RetType};
 use crate::release::Release;
 
@@ -100,4 +101,30 @@ impl Helper {
         self.proto.args[n] = ArgType { base: PtrToMem, flags: union(flags), size, btf_struct: "" };
         self
     }
+}
+
+/// A kfunc and its flags.
+pub(super) const fn kf(name: &'static str, since: Release, flags: &[KfuncFlags]) -> Kfunc {
+    let mut set = KfuncFlags::empty();
+    let mut n = 0;
+    while n < flags.len() {
+        set = set.union(flags[n]);
+        n += 1;
+    }
+    Kfunc { name, since, flags: set }
+}
+
+macro_rules! kfunc_flag_names {
+    ($($name:ident)*) => {
+        /// Flags by their names without `KF_`.
+        pub(super) mod kfunc_flags {
+            use crate::kfuncs::KfuncFlags;
+            $( pub(in crate::tables) const $name: KfuncFlags = KfuncFlags::$name; )*
+        }
+    };
+}
+
+kfunc_flag_names! {
+    ACQUIRE RELEASE RET_NULL TRUSTED_ARGS SLEEPABLE DESTRUCTIVE RCU ITER_NEW ITER_NEXT ITER_DESTROY RCU_PROTECTED FASTCALL
+    ARENA_RET ARENA_ARG2 IMPLICIT_ARGS
 }

@@ -1,10 +1,14 @@
 //! Leaving a function, a callback or the program (`process_bpf_exit_full`, `prepare_func_exit`,
 //! `check_return_code`).
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegState, RegType};
 use crate::rejection::{PathStep, Reject, Res};
+use crate::state::{RefKind, RefState};
 
 /// Whether every value of the number is in the range (`retval_range_within`).
 fn within(reg: &RegState, (min, max): (i32, i32)) -> bool {
@@ -29,12 +33,29 @@ fn bad_scalar(
 impl Verifier<'_> {
     /// The EXIT instruction.
     pub(crate) fn check_exit(&mut self) -> Step {
-        self.check_reference_leak("BPF_EXIT instruction in main prog")?;
+        let ends = self.cur.curframe() == 0;
+        self.check_resource_leak("BPF_EXIT instruction in main prog", ends)?;
         if self.cur.curframe() > 0 {
             return self.prepare_func_exit();
         }
         self.check_return_code()?;
         Ok(Flow::Exit)
+    }
+
+    /// Every reference was released and, where the program may end, every section left (`check_resource_leak`).
+    pub(crate) fn check_resource_leak(&self, what: &'static str, ends: bool) -> Res<()> {
+        self.check_reference_leak(what)?;
+        let sections = self.cur.sections;
+        let open = if sections.irq_id != 0 {
+            "bpf_local_irq_save"
+        } else if sections.rcu != 0 {
+            "bpf_rcu_read_lock"
+        } else if sections.preempt != 0 {
+            "bpf_preempt_disable"
+        } else {
+            return Ok(());
+        };
+        if ends { Err(Reject::inval(Kind::InsideSection { what, section: open })) } else { Ok(()) }
     }
 
     /// Every reference was released (`check_reference_leak`).
@@ -43,14 +64,17 @@ impl Verifier<'_> {
         if self.cur.curframe() > 0 {
             return Ok(());
         }
-        match self.cur.refs.first() {
-            Some(r) => Err(Reject::inval(Kind::UnreleasedReference {
-                id: r.id,
-                alloc_insn: r.insn_idx,
-                what,
-            })),
-            None => Ok(()),
+        let lost: Vec<_> = self.cur.refs.iter().filter(|r| r.kind == RefKind::Ptr).collect();
+        let Some((last, others)) = lost.split_last() else { return Ok(()) };
+        let mut kind = Kind::UnreleasedReference { id: last.id, alloc_insn: last.insn_idx, what };
+        if !others.is_empty() {
+            let note = |r: &&RefState| {
+                alloc::format!("Unreleased reference id={} alloc_insn={}", r.id, r.insn_idx)
+            };
+            let note = others.iter().map(note).collect::<Vec<_>>().join("\n");
+            kind = Kind::Noted { note, kind: Box::new(kind) };
         }
+        Err(Reject::inval(kind))
     }
 
     /// Return to the calling frame.

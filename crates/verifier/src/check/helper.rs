@@ -1,9 +1,10 @@
 //! Calls of helpers (`check_helper_call`).
 
-use stylet_catalog::{FuncProto, HelperRefusal, RetBase};
+use stylet_catalog::{ArgBase, FuncProto, HelperRefusal, RetBase};
 use stylet_insn::Insn;
 use stylet_uapi::{HelperId, MapType};
 
+use super::kfunc::PassedDynptr;
 use super::mem::Access;
 use super::region::F_RDONLY_PROG;
 use crate::bounds::Bounds;
@@ -12,7 +13,7 @@ use crate::env::{CallMap, Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
-use crate::state::RefState;
+use crate::state::RefKind;
 
 /// `MAX_ERRNO`
 const MAX_ERRNO: i64 = 4095;
@@ -36,6 +37,8 @@ pub(crate) struct CallMeta {
     pub release_regno: u8,
     pub subprog: Option<usize>,
     pub const_key: Option<u64>,
+    /// The dynptr argument, when it was there before the call.
+    pub dynptr: Option<PassedDynptr>,
 }
 
 /// Helpers whose result this verifier understands only with BTF, or whose effects reach further
@@ -55,13 +58,6 @@ fn is_unsupported(id: HelperId) -> bool {
             | HelperId::PER_CPU_PTR
             | HelperId::THIS_CPU_PTR
             | HelperId::GET_LOCAL_STORAGE
-            | HelperId::DYNPTR_DATA
-            | HelperId::DYNPTR_READ
-            | HelperId::DYNPTR_WRITE
-            | HelperId::DYNPTR_FROM_MEM
-            | HelperId::RINGBUF_RESERVE_DYNPTR
-            | HelperId::RINGBUF_SUBMIT_DYNPTR
-            | HelperId::RINGBUF_DISCARD_DYNPTR
     )
 }
 
@@ -85,6 +81,9 @@ impl Verifier<'_> {
         }
         if proto.might_sleep && !self.cur.in_sleepable {
             return Err(Reject::inval(Kind::MightSleep));
+        }
+        if proto.might_sleep {
+            self.check_helper_sections(proto.name, id)?;
         }
         if is_unsupported(HelperId(id)) {
             return Err(Reject::unsupported(proto.name));
@@ -149,17 +148,13 @@ impl Verifier<'_> {
     }
 
     fn release_argument(&mut self, proto: &FuncProto, meta: &CallMeta) -> Res<()> {
-        let id = meta.ref_obj_id;
-        let held = id != 0 && self.cur.refs.iter().any(|r| r.id == id);
-        if !held {
+        if proto.args[usize::from(meta.release_regno) - 1].base == ArgBase::PtrToDynptr {
+            let reg = *self.reg(meta.release_regno.into());
+            return self.release_dynptr(&reg);
+        }
+        if !self.release_reference(meta.ref_obj_id) {
             return Err(Reject::inval(Kind::NotAcquired { helper: proto.name, id: proto.id }));
         }
-        self.cur.refs.retain(|r| r.id != id);
-        self.cur.for_each_reg(|reg| {
-            if reg.ref_obj_id == id {
-                *reg = RegState::unknown();
-            }
-        });
         Ok(())
     }
 
@@ -173,6 +168,9 @@ impl Verifier<'_> {
                 self.check_tail_call()
             }
             HelperId::SNPRINTF => self.check_snprintf_call(),
+            HelperId::DYNPTR_FROM_MEM if self.reg(1).ty != RegType::PtrToMapValue => {
+                Err(Reject::acces(Kind::DynptrFromMem { ty: self.reg(1).type_name() }))
+            }
             _ if is_sync_callback_helper(id) => self.check_callback_helper(id, meta),
             _ => Ok(()),
         }
@@ -181,7 +179,7 @@ impl Verifier<'_> {
     /// A tail call that succeeds leaves the function with whatever the other program returns.
     fn check_tail_call(&mut self) -> Res<()> {
         // In a function the references stay with the state that its caller goes on with.
-        self.check_reference_leak("tail_call")?;
+        self.check_resource_leak("tail_call", true)?;
         if self.cur.curframe() == 0 {
             return Ok(());
         }
@@ -216,10 +214,11 @@ impl Verifier<'_> {
             r0.id = self.new_id();
         }
         if proto.id == HelperId::RINGBUF_RESERVE.0 {
-            let id = self.new_id();
-            let insn_idx = self.insn_idx;
-            self.cur.refs.push(RefState { id, insn_idx });
+            let id = self.acquire_reference(RefKind::Ptr);
             (r0.id, r0.ref_obj_id) = (id, id);
+        }
+        if let (HelperId::DYNPTR_DATA, Some(dynptr)) = (HelperId(proto.id), meta.dynptr) {
+            (r0.dynptr_id, r0.ref_obj_id) = (dynptr.id, dynptr.ref_obj_id);
         }
         *self.reg_mut(0) = r0;
         Ok(())

@@ -3,6 +3,7 @@
 use stylet_catalog::{ArgBase, ArgFlags, ArgType, FuncProto};
 use stylet_uapi::{HelperId, MapType};
 
+use super::dynptr::{DYNPTR_SLOTS, DynptrUse};
 use super::helper::CallMeta;
 use super::mem::{Access, Dir, Value};
 use super::region::{F_INNER_MAP, constant_contents};
@@ -10,7 +11,7 @@ use super::stack_read::slot_of;
 use crate::backtrack::Backtrack;
 use crate::env::Verifier;
 use crate::kind::{Expected, RejectionKind as Kind};
-use crate::regs::{RegFlags, RegState, RegType, TypeName};
+use crate::regs::{DynptrType, RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
 use crate::state::{REG_SIZE, SlotType};
 
@@ -43,6 +44,11 @@ static STACK: Expected = Expected { types: &[ty(RegType::PtrToStack, PLAIN)], te
 static CONST_STR: Expected =
     Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
 
+static DYNPTR: Expected = Expected {
+    types: &[ty(RegType::PtrToStack, PLAIN), ty(RegType::ConstPtrToDynptr, PLAIN)],
+    text: "fp, dynptr_ptr",
+};
+
 /// Register types that an argument takes (`compatible_reg_types`).
 fn compatible(base: ArgBase) -> Res<&'static Expected> {
     Ok(match base {
@@ -54,6 +60,7 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
         ArgBase::PtrToFunc => &FUNC,
         ArgBase::PtrToStack => &STACK,
         ArgBase::PtrToConstStr => &CONST_STR,
+        ArgBase::PtrToDynptr => &DYNPTR,
         _ => return Err(Reject::unsupported("arguments of this kind")),
     })
 }
@@ -92,12 +99,14 @@ impl Verifier<'_> {
             self.check_func_arg_reg_off(&reg, regno, &arg)?;
         }
         if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
-            if reg.ref_obj_id == 0 && !reg.is_null() {
+            if arg.base == ArgBase::PtrToDynptr {
+                self.check_dynptr_release(&reg, regno)?;
+            } else if reg.ref_obj_id == 0 && !reg.is_null() {
                 return Err(Reject::inval(Kind::MustBeReferenced { reg: regno }));
             }
             meta.release_regno = regno;
         }
-        if reg.ref_obj_id != 0 {
+        if reg.ref_obj_id != 0 && arg.base != ArgBase::PtrToDynptr {
             if meta.ref_obj_id != 0 {
                 return Err(Reject::acces(Kind::TwoReferences {
                     reg: regno,
@@ -127,6 +136,9 @@ impl Verifier<'_> {
     /// Whether an offset is allowed for this pointer (`check_func_arg_reg_off`).
     fn check_func_arg_reg_off(&self, reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
         if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
+            if arg.base == ArgBase::PtrToDynptr && reg.ty == RegType::PtrToStack {
+                return Ok(());
+            }
             if reg.off != 0 {
                 return Err(Reject::inval(Kind::ReleaseWithOffset { reg: regno }));
             }
@@ -202,8 +214,49 @@ impl Verifier<'_> {
             }
             ArgBase::PtrToConstStr => return self.check_reg_const_str(reg, regno),
             ArgBase::PtrToCtx => self.facts.ctx_escapes = true,
+            ArgBase::PtrToDynptr => return self.check_dynptr_arg(regno, reg, arg, meta),
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Only what was made on the stack and holds a reference can be released.
+    fn check_dynptr_release(&self, reg: &RegState, regno: u8) -> Res<()> {
+        if reg.ty != RegType::PtrToStack {
+            return Err(Reject::inval(Kind::ReleasesConstDynptr));
+        }
+        let spot = self.stack_object(reg, "dynptr", DYNPTR_SLOTS);
+        match &spot {
+            Ok(Some((frame, spi)))
+                if self.cur.frames[*frame].stack[*spi].spilled.ref_obj_id != 0 =>
+            {
+                Ok(())
+            }
+            _ => Err(Reject::inval(Kind::UnacquiredDynptr { reg: regno }).after(spot.err())),
+        }
+    }
+
+    fn check_dynptr_arg(
+        &mut self,
+        regno: u8,
+        reg: &RegState,
+        arg: &ArgType,
+        meta: &mut CallMeta,
+    ) -> Res<()> {
+        let ty = if arg.flags.contains(ArgFlags::DYNPTR_TYPE_LOCAL) {
+            Some(DynptrType::Local)
+        } else if arg.flags.contains(ArgFlags::DYNPTR_TYPE_RINGBUF) {
+            Some(DynptrType::Ringbuf)
+        } else {
+            None
+        };
+        if arg.flags.contains(ArgFlags::MEM_UNINIT) {
+            let Some(ty) = ty else { return Err(Reject::unsupported("dynptrs of this kind")) };
+            return self.process_dynptr_func(regno, DynptrUse::Init { ty, clone_ref: 0 });
+        }
+        let rdonly = arg.flags.contains(ArgFlags::MEM_RDONLY);
+        self.process_dynptr_func(regno, DynptrUse::Use { ty, rdonly })?;
+        meta.dynptr = self.dynptr_arg(reg)?;
         Ok(())
     }
 
@@ -277,7 +330,7 @@ impl Verifier<'_> {
     }
 
     /// A format string: constant, in a frozen read-only map, and ended by a zero.
-    fn check_reg_const_str(&mut self, reg: &RegState, regno: u8) -> Res<()> {
+    pub(super) fn check_reg_const_str(&mut self, reg: &RegState, regno: u8) -> Res<()> {
         let map = self.map_of(reg);
         if constant_contents(map).is_none() {
             return Err(Reject::acces(Kind::NotReadOnlyMap { reg: regno }));
@@ -315,6 +368,9 @@ fn check_reg_type(reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
     }
     if arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
         flags = flags.without(RegFlags::MAYBE_NULL);
+    }
+    if arg.base == ArgBase::PtrToMem {
+        flags = flags.without(RegFlags::DYNPTR_MASK);
     }
     if !expected.types.contains(&TypeName::new(reg.ty, flags)) {
         return Err(Reject::acces(Kind::ArgType {

@@ -108,15 +108,53 @@ impl Verifier<'_> {
         };
         if let Some(meta) = meta.filter(|m| m.raw_mode && min == max) {
             (meta.access_size, meta.raw_regno) = (size, regno);
-            return Ok(());
+            return self.check_no_dynptrs(reg.frameno(), min, min + i64::from(size));
         }
         let (frame, end) = (reg.frameno(), max + i64::from(size));
         if min >= end {
             return Ok(());
         }
+        self.check_no_objects(regno, &reg, (min, end), size)?;
         self.mark_stack_read(frame, slot_of(end - 1).0, slot_of(min).0);
         if dir == Dir::Write {
             self.clobber_stack(frame, min, end);
+        }
+        Ok(())
+    }
+
+    /// A helper may not fill a dynptr byte by byte.
+    fn check_no_dynptrs(&self, frame: usize, min: i64, end: i64) -> Res<()> {
+        for off in min..end {
+            let (spi, byte) = slot_of(off);
+            if self.cur.frames[frame].stack[spi].types[byte] == SlotType::Dynptr {
+                return Err(Reject::acces(Kind::WriteToDynptr { off }));
+            }
+        }
+        Ok(())
+    }
+
+    /// A helper may not see the bytes of dynptrs, iterators and flags.
+    fn check_no_objects(
+        &self,
+        regno: u8,
+        reg: &RegState,
+        (min, end): (i64, i64),
+        size: u32,
+    ) -> Res<()> {
+        let stack = &self.cur.frames[reg.frameno()].stack;
+        for off in min..end {
+            let (spi, byte) = slot_of(off);
+            if matches!(
+                stack[spi].types[byte],
+                SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag
+            ) {
+                let (at, var_off) = ((off - min) as u32, reg.bounds.var_off);
+                return Err(Reject::acces(if reg.is_const() {
+                    Kind::InvalidHelperStackRead { reg: regno, off: min, at, size }
+                } else {
+                    Kind::InvalidVarHelperStackRead { reg: regno, var_off, at, size }
+                }));
+            }
         }
         Ok(())
     }
@@ -127,7 +165,7 @@ impl Verifier<'_> {
             let (spi, byte) = slot_of(at);
             let slot = &mut func.stack[spi];
             match slot.types[byte] {
-                SlotType::Misc => {}
+                SlotType::Misc | SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag => {}
                 SlotType::Zero | SlotType::Invalid => slot.types[byte] = SlotType::Misc,
                 SlotType::Spill => {
                     slot.spilled = RegState::unknown();

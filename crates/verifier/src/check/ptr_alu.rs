@@ -112,7 +112,8 @@ impl Verifier<'_> {
             | RegType::PtrToBuf
             | RegType::PtrToTpBuffer
             | RegType::PtrToBtfId
-            | RegType::PtrToFunc => true,
+            | RegType::PtrToFunc
+            | RegType::ConstPtrToDynptr => true,
             RegType::ConstPtrToMap => off.bounds.const_value() == Some(0) && opcode == op::ADD,
             RegType::Scalar | RegType::NotInit => false,
         };

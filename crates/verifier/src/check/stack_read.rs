@@ -20,6 +20,18 @@ fn spill_size(slot: &StackSlot) -> u32 {
     slot.types.iter().rev().take_while(|t| **t == SlotType::Spill).count() as u32
 }
 
+/// The bytes of a dynptr, an iterator or a flag cannot be read.
+fn check_readable(slot: &StackSlot, off: i64, byte: usize, size: u32) -> Res<()> {
+    let object = |at: &u32| {
+        let ty = slot.types[(byte + REG_SIZE - *at as usize) % REG_SIZE];
+        matches!(ty, SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag)
+    };
+    match (0..size).find(object) {
+        Some(at) => Err(Reject::acces(Kind::InvalidStackRead { off, at, size })),
+        None => Ok(()),
+    }
+}
+
 impl Verifier<'_> {
     /// A read whose range was checked.
     pub(crate) fn check_stack_read(&mut self, ptr: &RegState, off: i32, a: &Access) -> Res<()> {
@@ -50,6 +62,7 @@ impl Verifier<'_> {
         self.mark_stack_read(frame, spi, spi);
         let slot = self.cur.frames[frame].stack[spi];
         if !slot.is_spilled() {
+            check_readable(&slot, off, byte, size)?;
             if let Some(dst) = dst {
                 let zero = (0..size as usize)
                     .all(|i| slot.types[(byte + REG_SIZE - i) % REG_SIZE] == SlotType::Zero);

@@ -53,6 +53,7 @@ impl Verifier<'_> {
             Value::Reg(regno) => Some(*self.reg(regno.into())),
             _ => None,
         };
+        self.destroy_dynptr_slot(frame, spi)?;
         self.mark_stack_write(frame, spi, size == REG_SIZE);
         let spilled = match (a.value, source) {
             (Value::Reg(regno), Some(reg)) if aligned && reg.is_scalar() => {
@@ -102,7 +103,7 @@ impl Verifier<'_> {
             self.mark_reg_precise(regno.into())?;
         }
         let slot = &mut self.cur.frame_mut(frame).stack[spi];
-        let was_spilled = slot.is_spilled();
+        let was_spilled = slot.is_special();
         slot.spilled = RegState::not_init();
         if was_spilled {
             scrub(slot);
@@ -124,6 +125,9 @@ impl Verifier<'_> {
             Value::None => false,
         };
         let mut zero_used = false;
+        for at in min..max {
+            self.destroy_dynptr_slot(ptr.frameno(), slot_of(at).0)?;
+        }
         let func = self.cur.frame_mut(ptr.frameno());
         for at in min..max {
             let (spi, byte) = slot_of(at);

@@ -8,9 +8,11 @@
 
 pub mod btf;
 pub mod kernel;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 
+use stylet_btf::{Btf, Kind};
 use stylet_insn::{Insn, Symbols, assemble_with};
 use stylet_uapi::{AttachType, MapType, ProgType, errno};
 use stylet_verifier::{FuncInfo, MapDef, ProgInput};
@@ -42,11 +44,19 @@ pub struct Case {
     pub unsupported: bool,
 }
 
-struct MapNames<'a>(&'a [MapDef]);
+struct Names<'a> {
+    maps: &'a [MapDef],
+    target: &'a Btf,
+}
 
-impl Symbols for MapNames<'_> {
+impl Symbols for Names<'_> {
+    fn kfunc(&self, name: &str) -> Option<(i32, i16)> {
+        let id = self.target.find_by_name_kind(name, Kind::Func)?;
+        Some((id as i32, 0))
+    }
+
     fn map(&self, name: &str) -> Option<i32> {
-        self.0.iter().position(|m| m.name == name).map(|i| i as i32)
+        self.maps.iter().position(|m| m.name == name).map(|i| i as i32)
     }
 }
 
@@ -83,8 +93,8 @@ pub fn split_expect(line: &str) -> (&str, Option<&str>) {
 }
 
 impl Case {
-    /// Reads a case.
-    pub fn load(path: &Path) -> Result<Case, String> {
+    /// Reads a case; `target` has the kfuncs that it calls.
+    pub fn load(path: &Path, target: &Btf) -> Result<Case, String> {
         let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
         let mut case = Case {
             path: path.into(),
@@ -114,7 +124,8 @@ impl Case {
                 );
             }
         }
-        let out = assemble_with(&text, &MapNames(&case.maps)).map_err(|e| e.to_string())?;
+        let out =
+            assemble_with(&text, &Names { maps: &case.maps, target }).map_err(|e| e.to_string())?;
         (case.insns, case.lines, case.text) = (out.insns, out.lines, text);
         if let Some(globals) = globals {
             let starts: Vec<u32> =

@@ -1,0 +1,223 @@
+//! Calls of kernel functions (`add_kfunc_call`, `check_kfunc_call`).
+
+use alloc::string::ToString;
+
+use stylet_btf::{Btf, FuncProto, Type};
+use stylet_catalog::KfuncFlags;
+use stylet_insn::Insn;
+use stylet_uapi::errno;
+
+use super::helper::is_gpl_compatible;
+use crate::env::{Flow, Step, Verifier};
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{DynptrType, RegState};
+use crate::rejection::{Reject, Res};
+use crate::state::{RefKind, RefState};
+
+/// A kernel function that the program calls.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KfuncDesc<'a> {
+    /// BTF that declares it.
+    pub btf: &'a Btf,
+    pub btf_id: u32,
+    pub name: &'a str,
+    pub proto: FuncProto<'a>,
+    /// Its flags, unless programs of this kind may not call it.
+    pub flags: Option<KfuncFlags>,
+}
+
+/// A dynptr that was passed to a call.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassedDynptr {
+    pub id: u32,
+    pub ty: DynptrType,
+    pub ref_obj_id: u32,
+}
+
+/// What the arguments of a kfunc call said (`struct bpf_kfunc_call_arg_meta`).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KfuncMeta<'a> {
+    pub desc: KfuncDesc<'a>,
+    pub flags: KfuncFlags,
+    pub ref_obj_id: u32,
+    pub release_regno: u8,
+    pub arg_constant: Option<u64>,
+    pub r0_size: u64,
+    pub r0_rdonly: bool,
+    pub dynptr: Option<PassedDynptr>,
+    /// Frame and first slot of the iterator.
+    pub iter: Option<(usize, usize)>,
+    pub subprog: Option<usize>,
+}
+
+impl KfuncMeta<'_> {
+    pub fn has(&self, flags: KfuncFlags) -> bool {
+        self.flags.contains(flags)
+    }
+
+    /// Pointers must be what the kernel vouches for (`is_kfunc_trusted_args`).
+    pub fn trusted_args(&self) -> bool {
+        self.flags.intersects(KfuncFlags::TRUSTED_ARGS | KfuncFlags::RELEASE)
+    }
+
+    /// Arguments must not be NULL.
+    pub fn non_null_args(&self) -> bool {
+        self.trusted_args() || self.has(KfuncFlags::RCU)
+    }
+}
+
+/// Kfuncs whose arguments or effects are of kinds that this verifier does not know.
+fn is_unsupported(name: &str) -> bool {
+    const PREFIXES: &[&str] = &[
+        "bpf_obj_",
+        "bpf_percpu_obj_",
+        "bpf_refcount_",
+        "bpf_list_",
+        "bpf_rbtree_",
+        "bpf_res_spin_",
+        "bpf_arena_",
+        "bpf_wq_",
+        "bpf_task_work_",
+        "bpf_stream_",
+        "bpf_timer_",
+    ];
+    const NAMES: &[&str] = &[
+        "bpf_throw",
+        "bpf_cast_to_kern_ctx",
+        "bpf_rdonly_cast",
+        "__bpf_trap",
+        "bpf_iter_css_task_new",
+    ];
+    PREFIXES.iter().any(|p| name.starts_with(p)) || NAMES.contains(&name)
+}
+
+impl<'a> Verifier<'a> {
+    /// Notes a call before the walk.
+    pub(crate) fn add_kfunc_call(&mut self, insn: Insn) -> Res<()> {
+        let Some(btf) = self.cat.btf.as_ref() else {
+            return Err(Reject::unsupported("kfunc calls without the target's BTF"));
+        };
+        if !is_gpl_compatible(self.input.license) {
+            return Err(Reject::inval(Kind::KfuncGplRestricted));
+        }
+        if insn.off != 0 {
+            return Err(Reject::unsupported("kfuncs of modules"));
+        }
+        let btf_id = insn.imm as u32;
+        // Nobody may reach such a call: the walk says so.
+        if btf_id == 0 || self.kfuncs.contains_key(&btf_id) {
+            return Ok(());
+        }
+        if self.kfuncs.len() as u32 >= self.cat.limits.max_kfunc_descs {
+            return Err(Reject::new(errno::E2BIG, Kind::TooManyKfuncs));
+        }
+        let Some(Type::Func(func)) = btf.type_by_id(btf_id) else {
+            return Err(Reject::inval(Kind::NotAFunction { btf_id }));
+        };
+        let Some(Type::FuncProto(proto)) = btf.type_by_id(func.ty) else {
+            return Err(Reject::inval(Kind::NotAFunction { btf_id }));
+        };
+        let name = btf.name(func.name_off);
+        let kfunc =
+            self.cat.kfunc(name, self.input.prog_type, self.input.expected_attach_type).ok();
+        let flags = kfunc.map(|k| k.flags);
+        self.kfuncs.insert(btf_id, KfuncDesc { btf, btf_id, name, proto, flags });
+        Ok(())
+    }
+
+    /// Whether a call asks an iterator for its next element.
+    pub(crate) fn is_iter_next(&self, insn: Insn) -> bool {
+        let desc = self.kfuncs.get(&(insn.imm as u32));
+        desc.and_then(|d| d.flags).is_some_and(|f| f.contains(KfuncFlags::ITER_NEXT))
+    }
+
+    /// A call of a kernel function.
+    pub(crate) fn check_kfunc_call(&mut self, insn: Insn) -> Step {
+        // Refused at the end, unless it turns out to be dead.
+        if insn.imm == 0 {
+            return Ok(Flow::Next);
+        }
+        let Some(desc) = self.kfuncs.get(&(insn.imm as u32)).copied() else {
+            return Err(Reject::bug("kfunc call that was not noted"));
+        };
+        let Some(flags) = desc.flags else {
+            return Err(Reject::acces(Kind::KfuncNotAllowed { name: desc.name.to_string() }));
+        };
+        if is_unsupported(desc.name) {
+            return Err(Reject::unsupported(desc.name));
+        }
+        let sleepable = flags.contains(KfuncFlags::SLEEPABLE);
+        if sleepable && !self.cur.in_sleepable {
+            return Err(Reject::acces(Kind::KfuncSleeps { name: desc.name.to_string() }));
+        }
+        let mut meta = KfuncMeta {
+            desc,
+            flags,
+            ref_obj_id: 0,
+            release_regno: 0,
+            arg_constant: None,
+            r0_size: 0,
+            r0_rdonly: false,
+            dynptr: None,
+            iter: None,
+            subprog: None,
+        };
+        self.check_kfunc_args(&mut meta)?;
+        if desc.name == "bpf_session_cookie" {
+            (meta.r0_size, meta.r0_rdonly) = (8, false);
+        }
+        self.check_sections(&meta, sleepable)?;
+        if meta.release_regno != 0 {
+            let id = self.reg(meta.release_regno.into()).ref_obj_id;
+            if !self.release_reference(id) {
+                return Err(Reject::inval(Kind::KfuncNotAcquired {
+                    name: desc.name.to_string(),
+                    btf_id: desc.btf_id,
+                }));
+            }
+        }
+        Self::clear_caller_saved(self.cur.cur_mut());
+        self.set_kfunc_result(&mut meta)?;
+        if flags.contains(KfuncFlags::ITER_NEXT) {
+            self.process_iter_next_call(&meta)?;
+        }
+        self.facts.kfuncs.insert(desc.btf_id);
+        Ok(Flow::Next)
+    }
+
+    /// No path reaches the call of a weak kfunc that the target does not have (`fixup_kfunc_call`).
+    pub(crate) fn check_missing_kfuncs(&self) -> Res<()> {
+        let missing = |i: &usize| {
+            let insn = self.insns[*i];
+            insn.is_kfunc_call() && insn.imm == 0 && self.facts.insns[*i].seen
+        };
+        match (0..self.insns.len()).find(missing) {
+            Some(i) => Err(Reject::inval(Kind::MissingKfuncReached).at(i as u32)),
+            None => Ok(()),
+        }
+    }
+
+    /// A new reference (`acquire_reference`).
+    pub(crate) fn acquire_reference(&mut self, kind: RefKind) -> u32 {
+        let id = self.new_id();
+        let insn_idx = self.insn_idx;
+        self.cur.refs.push(RefState { id, kind, insn_idx });
+        id
+    }
+
+    /// The reference is gone and with it what every register that held it knew; `false` when there is none
+    /// (`release_reference`).
+    pub(crate) fn release_reference(&mut self, id: u32) -> bool {
+        let held = self.cur.refs.iter().any(|r| r.kind == RefKind::Ptr && r.id == id);
+        if id == 0 || !held {
+            return false;
+        }
+        self.cur.refs.retain(|r| r.id != id);
+        self.cur.for_each_reg(|reg| {
+            if reg.ref_obj_id == id {
+                *reg = RegState::unknown();
+            }
+        });
+        true
+    }
+}

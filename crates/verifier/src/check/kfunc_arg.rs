@@ -1,0 +1,449 @@
+//! Arguments of kfuncs, by their BTF types and names (`check_kfunc_args`, `get_kfunc_ptr_arg_type`).
+
+use alloc::string::{String, ToString};
+
+use stylet_btf::{Btf, Kind as BtfKind, Param, Type};
+use stylet_catalog::KfuncFlags;
+
+use super::dynptr::DynptrUse;
+use super::kfunc::KfuncMeta;
+use crate::env::Verifier;
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{RegFlags, RegState, RegType};
+use crate::rejection::{Reject, Res};
+
+/// What a pointer argument is (`enum kfunc_ptr_arg_type`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ArgKind {
+    Ctx,
+    Null,
+    Dynptr,
+    Iter,
+    ConstStr,
+    Map,
+    IrqFlag,
+    BtfId,
+    Callback,
+    MemSize,
+    Mem,
+}
+
+/// A parameter with its types resolved.
+#[derive(Clone, Copy)]
+pub(super) struct Arg<'a> {
+    pub btf: &'a Btf,
+    pub name: &'a str,
+    /// Number, from 0.
+    pub n: u8,
+    /// Its type without modifiers and typedefs.
+    pub ty: Type<'a>,
+    /// What it points to, likewise, and its id.
+    pub target: Option<(u32, Option<Type<'a>>)>,
+}
+
+impl<'a> Arg<'a> {
+    pub fn new(btf: &'a Btf, param: Param, n: u8) -> Res<Arg<'a>> {
+        let Some(ty) = btf.type_by_id(btf.skip_mods_and_typedefs(param.ty)) else {
+            return Err(Reject::bug("kfunc parameter without a type"));
+        };
+        let target = match ty {
+            Type::Ptr(ptr) => {
+                let id = btf.skip_mods_and_typedefs(ptr.ty);
+                Some((id, btf.type_by_id(id).filter(|_| id != 0)))
+            }
+            _ => None,
+        };
+        Ok(Arg { btf, name: btf.name(param.name_off), n, ty, target })
+    }
+
+    fn regno(&self) -> u8 {
+        self.n + 1
+    }
+
+    fn is_scalar(&self) -> bool {
+        is_scalar(Some(self.ty))
+    }
+
+    /// Kind and name of what it points to, for messages.
+    pub fn target_text(&self) -> String {
+        let (id, ty) = self.target.unwrap_or((0, None));
+        alloc::format!("{} {}", kind_text(ty), self.btf.type_name(id))
+    }
+
+    /// Points to the kernel's `struct name`.
+    fn points_to(&self, name: &str) -> bool {
+        matches!(self.target, Some((_, Some(Type::Struct(s)))) if self.btf.name(s.name_off) == name)
+    }
+}
+
+/// `btf_type_is_scalar`.
+pub(super) fn is_scalar(ty: Option<Type<'_>>) -> bool {
+    matches!(ty, Some(Type::Int(_) | Type::Enum(_) | Type::Enum64(_)))
+}
+
+/// `btf_type_str`.
+pub(super) fn kind_text(ty: Option<Type<'_>>) -> &'static str {
+    match ty.map(|t| t.kind()) {
+        None => "UNKNOWN",
+        Some(BtfKind::Int) => "INT",
+        Some(BtfKind::Ptr) => "PTR",
+        Some(BtfKind::Array) => "ARRAY",
+        Some(BtfKind::Struct) => "STRUCT",
+        Some(BtfKind::Union) => "UNION",
+        Some(BtfKind::Enum) => "ENUM",
+        Some(BtfKind::Fwd) => "FWD",
+        Some(BtfKind::FuncProto) => "FUNC_PROTO",
+        Some(BtfKind::Float) => "FLOAT",
+        Some(BtfKind::Enum64) => "ENUM64",
+        Some(_) => "UNKNOWN",
+    }
+}
+
+/// A structure of numbers only, nested and in arrays too (`__btf_type_is_scalar_struct`).
+pub(super) fn is_scalar_struct(btf: &Btf, ty: Option<Type<'_>>, depth: u32) -> bool {
+    let Some(Type::Struct(s) | Type::Union(s)) = ty else { return false };
+    s.members().all(|member| match btf.type_by_id(btf.skip_mods_and_typedefs(member.ty)) {
+        inner @ Some(Type::Struct(_) | Type::Union(_)) => {
+            depth < 3 && is_scalar_struct(btf, inner, depth + 1)
+        }
+        Some(Type::Array(array)) => {
+            array.nelems != 0 && is_scalar(btf.type_by_id(btf.skip_mods_and_typedefs(array.elem)))
+        }
+        other => is_scalar(other),
+    })
+}
+
+impl<'a> Verifier<'a> {
+    /// All arguments of a call.
+    pub(crate) fn check_kfunc_args(&mut self, meta: &mut KfuncMeta<'a>) -> Res<()> {
+        let (btf, proto) = (meta.desc.btf, meta.desc.proto);
+        let limit = self.cat.limits.max_func_reg_args;
+        if proto.len() as u32 > limit {
+            let kind = Kind::TooManyArgs {
+                name: meta.desc.name.to_string(),
+                args: proto.len() as u32,
+                limit,
+            };
+            return Err(Reject::inval(kind));
+        }
+        let mut skip_size = false;
+        for (n, param) in proto.params().enumerate() {
+            if core::mem::take(&mut skip_size) {
+                continue;
+            }
+            let arg = Arg::new(btf, param, n as u8)?;
+            if arg.name.ends_with("__prog") {
+                continue;
+            }
+            if arg.name.ends_with("__ign") {
+                self.note_ctx_passed(arg.regno());
+                continue;
+            }
+            if arg.is_scalar() {
+                self.check_scalar_arg(&arg, meta)?;
+                continue;
+            }
+            if arg.target.is_none() {
+                let kind = Kind::UnrecognizedArg { arg: arg.n, ty: kind_text(Some(arg.ty)) };
+                return Err(Reject::inval(kind));
+            }
+            let size = proto.params().nth(n + 1).map(|p| Arg::new(btf, p, n as u8 + 1));
+            skip_size = self.check_pointer_arg(&arg, size.transpose()?, meta)?;
+        }
+        if meta.has(KfuncFlags::RELEASE) && meta.release_regno == 0 {
+            let kind = Kind::ExpectsReferencedObject { name: meta.desc.name.to_string() };
+            return Err(Reject::inval(kind));
+        }
+        Ok(())
+    }
+
+    /// A kfunc that gets the context may read all of it.
+    fn note_ctx_passed(&mut self, regno: u8) {
+        if self.reg(regno.into()).ty == RegType::PtrToCtx {
+            self.facts.ctx_escapes = true;
+        }
+    }
+
+    fn check_scalar_arg(&mut self, arg: &Arg<'_>, meta: &mut KfuncMeta<'_>) -> Res<()> {
+        let regno = arg.regno();
+        let reg = *self.reg(regno.into());
+        if !reg.is_scalar() {
+            return Err(Reject::inval(Kind::NotAScalar { reg: regno }));
+        }
+        if arg.name.ends_with("__k") {
+            let Some(value) = reg.const_value() else {
+                return Err(Reject::inval(Kind::MustBeKnownConstant { reg: regno }));
+            };
+            self.mark_reg_precise(regno.into())?;
+            meta.arg_constant = Some(value);
+            return Ok(());
+        }
+        let rdonly = arg.name == "rdonly_buf_size";
+        if rdonly || arg.name == "rdwr_buf_size" {
+            let Some(value) = reg.const_value() else {
+                return Err(Reject::inval(Kind::NotAConst { reg: regno }));
+            };
+            if value > u64::from(u32::MAX) {
+                return Err(Reject::inval(Kind::BufSizeTooLarge { reg: regno }));
+            }
+            (meta.r0_size, meta.r0_rdonly) = (value, rdonly);
+            self.mark_reg_precise(regno.into())?;
+        }
+        Ok(())
+    }
+
+    /// A pointer argument; says whether the next argument is its size.
+    fn check_pointer_arg(
+        &mut self,
+        arg: &Arg<'a>,
+        size: Option<Arg<'a>>,
+        meta: &mut KfuncMeta<'a>,
+    ) -> Res<bool> {
+        let regno = arg.regno();
+        let reg = *self.reg(regno.into());
+        let nullable = arg.name.ends_with("__nullable");
+        if meta.non_null_args() && (reg.is_null() || reg.maybe_null()) && !nullable {
+            return Err(Reject::acces(Kind::PossiblyNullArg { arg: arg.n }));
+        }
+        if reg.ref_obj_id != 0 {
+            let release = meta.has(KfuncFlags::RELEASE);
+            if release && meta.ref_obj_id != 0 {
+                return Err(Reject::bug("more than one arg with ref_obj_id"));
+            }
+            meta.ref_obj_id = reg.ref_obj_id;
+            if release {
+                meta.release_regno = regno;
+            }
+        }
+        let kind = self.kfunc_ptr_arg_type(arg, size.as_ref(), &reg, meta)?;
+        if kind == ArgKind::Null {
+            return Ok(false);
+        }
+        if matches!(kind, ArgKind::Map | ArgKind::BtfId) {
+            if kind == ArgKind::Map && reg.ty != RegType::ConstPtrToMap {
+                return Err(Reject::inval(Kind::NotAMapPointer { reg: regno }));
+            }
+            check_trusted(&reg, regno, meta)?;
+        }
+        self.check_kfunc_arg_off(&reg, regno, meta)?;
+        self.note_ctx_passed(regno);
+        self.check_arg_of_kind(kind, arg, size.as_ref(), &reg, meta)?;
+        Ok(kind == ArgKind::MemSize)
+    }
+
+    /// An offset is allowed only where the callee's view of the pointer does not change.
+    fn check_kfunc_arg_off(&self, reg: &RegState, regno: u8, meta: &KfuncMeta<'_>) -> Res<()> {
+        if meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0 {
+            if reg.off != 0 {
+                return Err(Reject::inval(Kind::ReleaseWithOffset { reg: regno }));
+            }
+            return self.check_ptr_off_reg(reg, regno, false);
+        }
+        match reg.ty {
+            RegType::PtrToStack
+            | RegType::PtrToMapKey
+            | RegType::PtrToMapValue
+            | RegType::PtrToMem
+            | RegType::PtrToBuf
+            | RegType::Scalar => Ok(()),
+            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
+            _ => self.check_ptr_off_reg(reg, regno, false),
+        }
+    }
+
+    fn kfunc_ptr_arg_type(
+        &self,
+        arg: &Arg<'a>,
+        size: Option<&Arg<'a>>,
+        reg: &RegState,
+        meta: &KfuncMeta<'a>,
+    ) -> Res<ArgKind> {
+        let is_session = matches!(meta.desc.name, "bpf_session_is_return" | "bpf_session_cookie");
+        if is_session || self.is_prog_ctx_type(arg.btf, arg.target) {
+            return Ok(ArgKind::Ctx);
+        }
+        let with_size = size.is_some_and(|size| {
+            let named = size.name.ends_with("__sz") || size.name.ends_with("__szk");
+            named && size.is_scalar() && self.reg(size.regno().into()).is_scalar()
+        });
+        let suffix = |s: &str| arg.name.ends_with(s);
+        if suffix("__nullable") && reg.is_null() && !with_size {
+            return Ok(ArgKind::Null);
+        }
+        if suffix("__alloc") || suffix("__refcounted_kptr") {
+            return Err(Reject::unsupported("objects of the program's own types"));
+        }
+        if arg.points_to("bpf_dynptr") {
+            return Ok(ArgKind::Dynptr);
+        }
+        let iter = KfuncFlags::ITER_NEW | KfuncFlags::ITER_NEXT | KfuncFlags::ITER_DESTROY;
+        if if meta.flags.intersects(iter) { arg.n == 0 } else { suffix("__iter") } {
+            return Ok(ArgKind::Iter);
+        }
+        if suffix("__str") {
+            return Ok(ArgKind::ConstStr);
+        }
+        if suffix("__map") {
+            return Ok(ArgKind::Map);
+        }
+        if suffix("__irq_flag") {
+            return Ok(ArgKind::IrqFlag);
+        }
+        let target = arg.target.and_then(|(_, ty)| ty);
+        if matches!(reg.ty, RegType::PtrToBtfId | RegType::ConstPtrToMap) {
+            if !matches!(target, Some(Type::Struct(_) | Type::Union(_))) {
+                return Err(Reject::inval(Kind::KfuncPointerUnsupported {
+                    name: meta.desc.name.to_string(),
+                    arg: arg.n,
+                    target: arg.target_text(),
+                }));
+            }
+            return Ok(ArgKind::BtfId);
+        }
+        if matches!(target, Some(Type::FuncProto(_))) {
+            return Ok(ArgKind::Callback);
+        }
+        let plain = is_scalar(target) || is_scalar_struct(arg.btf, target, 0);
+        if !(plain || with_size && target.is_none()) {
+            return Err(Reject::inval(Kind::MustPointToScalar {
+                arg: arg.n,
+                target: arg.target_text(),
+                or_void: if with_size { "void, " } else { "" },
+            }));
+        }
+        Ok(if with_size { ArgKind::MemSize } else { ArgKind::Mem })
+    }
+
+    fn check_arg_of_kind(
+        &mut self,
+        kind: ArgKind,
+        arg: &Arg<'a>,
+        size: Option<&Arg<'a>>,
+        reg: &RegState,
+        meta: &mut KfuncMeta<'a>,
+    ) -> Res<()> {
+        let regno = arg.regno();
+        match kind {
+            ArgKind::Ctx if reg.ty != RegType::PtrToCtx => {
+                Err(Reject::inval(Kind::ExpectedCtx { arg: arg.n, ty: reg.type_name() }))
+            }
+            ArgKind::Ctx | ArgKind::Null => Ok(()),
+            ArgKind::Dynptr => self.check_dynptr_kfunc_arg(arg, reg, meta),
+            ArgKind::Iter => self.process_iter_arg(regno, meta),
+            ArgKind::IrqFlag => {
+                if reg.ty != RegType::PtrToStack {
+                    return Err(Reject::inval(Kind::ExpectedIrqFlagPointer { arg: arg.n }));
+                }
+                self.process_irq_flag(regno, meta.desc.name == "bpf_local_irq_save")
+            }
+            ArgKind::ConstStr if reg.ty != RegType::PtrToMapValue => {
+                Err(Reject::inval(Kind::NotAConstString { arg: arg.n }))
+            }
+            ArgKind::ConstStr => self.check_reg_const_str(reg, regno),
+            ArgKind::Map => self.check_btf_id_arg(arg, reg, "bpf_map", meta),
+            ArgKind::BtfId => {
+                let (id, _) = arg.target.unwrap_or_default();
+                self.check_btf_id_arg(arg, reg, arg.btf.type_name(id), meta)
+            }
+            ArgKind::Callback if reg.ty != RegType::PtrToFunc => {
+                Err(Reject::inval(Kind::ExpectedFunc { arg: arg.n }))
+            }
+            ArgKind::Callback => {
+                meta.subprog = Some(reg.aux as usize);
+                Ok(())
+            }
+            ArgKind::MemSize => self.check_mem_size_arg(arg, size, reg, meta),
+            ArgKind::Mem => self.check_mem_arg(arg, reg),
+        }
+    }
+
+    fn check_dynptr_kfunc_arg(
+        &mut self,
+        arg: &Arg<'_>,
+        reg: &RegState,
+        meta: &mut KfuncMeta<'_>,
+    ) -> Res<()> {
+        let rdonly = reg.ty == RegType::ConstPtrToDynptr;
+        let uninit = arg.name.ends_with("__uninit");
+        let want = match (uninit, meta.desc.name, meta.dynptr) {
+            (true, "bpf_dynptr_clone", Some(parent)) => {
+                DynptrUse::Init { ty: parent.ty, clone_ref: parent.ref_obj_id }
+            }
+            (true, ..) => return Err(Reject::unsupported(meta.desc.name)),
+            (false, ..) => DynptrUse::Use { ty: None, rdonly },
+        };
+        self.process_dynptr_func(arg.regno(), want)?;
+        if !uninit {
+            meta.dynptr = self.dynptr_arg(reg)?;
+        }
+        Ok(())
+    }
+
+    /// A kernel object (`process_kf_arg_ptr_to_btf_id`).
+    fn check_btf_id_arg(
+        &self,
+        arg: &Arg<'_>,
+        reg: &RegState,
+        want: &str,
+        meta: &KfuncMeta<'_>,
+    ) -> Res<()> {
+        let have = match reg.ty {
+            RegType::ConstPtrToMap => "bpf_map",
+            _ => arg.btf.type_name(reg.aux),
+        };
+        let unsafe_flags = RegFlags::MAYBE_NULL.with(RegFlags::UNTRUSTED).with(RegFlags::USER);
+        if reg.ty == RegType::PtrToBtfId && (reg.flags.0 & unsafe_flags.0 != 0 || reg.off != 0) {
+            return Err(Reject::unsupported("kernel objects that are not trusted as arguments"));
+        }
+        if have == want {
+            return Ok(());
+        }
+        let strict = meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0
+            || want.strip_suffix("___init").unwrap_or(want)
+                == have.strip_suffix("___init").unwrap_or(have);
+        if !strict && reg.ty == RegType::PtrToBtfId && begins_with(arg.btf, reg.aux, want) {
+            return Ok(());
+        }
+        let (_, target) = arg.target.unwrap_or((0, None));
+        Err(Reject::inval(Kind::ExpectedObject {
+            name: meta.desc.name.into(),
+            arg: arg.n,
+            want: alloc::format!("{} {want}", kind_text(target)).into(),
+            reg: arg.regno(),
+            have: alloc::format!("STRUCT {have}").into(),
+        }))
+    }
+}
+
+/// Whether a structure's first member, or the first of that, is `struct name` (`btf_struct_ids_match` without an offset).
+fn begins_with(btf: &Btf, mut id: u32, name: &str) -> bool {
+    // Structures nest no deeper than this in any kernel.
+    for _ in 0..32 {
+        let Some(Type::Struct(s)) = btf.type_by_id(id) else { return false };
+        let Some(first) = s.members().next() else { return false };
+        id = btf.skip_mods_and_typedefs(first.ty);
+        if matches!(btf.type_by_id(id), Some(Type::Struct(_))) && btf.type_name(id) == name {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a pointer is one that the kernel vouches for (`is_trusted_reg`).
+fn check_trusted(reg: &RegState, regno: u8, meta: &KfuncMeta<'_>) -> Res<()> {
+    let rcu_ok = meta.has(KfuncFlags::RCU);
+    if !meta.trusted_args() && !rcu_ok {
+        return Ok(());
+    }
+    let trusted = reg.ref_obj_id != 0
+        || reg.ty == RegType::ConstPtrToMap
+        || (reg.flags.has(RegFlags::TRUSTED) && !reg.flags.has(RegFlags::UNTRUSTED));
+    if trusted || (rcu_ok && reg.flags.has(RegFlags::RCU)) {
+        return Ok(());
+    }
+    Err(Reject::inval(if rcu_ok {
+        Kind::MustBeRcu { reg: regno }
+    } else {
+        Kind::MustBeTrusted { reg: regno }
+    }))
+}

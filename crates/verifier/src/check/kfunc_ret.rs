@@ -1,0 +1,112 @@
+//! Results of kfuncs (`check_kfunc_call`, second half; `check_special_kfunc`).
+
+use alloc::string::ToString;
+
+use stylet_btf::Type;
+use stylet_catalog::KfuncFlags;
+
+use super::kfunc::KfuncMeta;
+use super::kfunc_arg::{is_scalar, kind_text};
+use crate::env::Verifier;
+use crate::kind::RejectionKind as Kind;
+use crate::regs::{RegFlags, RegState, RegType};
+use crate::rejection::{Reject, Res};
+use crate::state::RefKind;
+
+impl Verifier<'_> {
+    /// Sets R0.
+    pub(crate) fn set_kfunc_result(&mut self, meta: &mut KfuncMeta<'_>) -> Res<()> {
+        let btf = meta.desc.btf;
+        let ret_id = btf.skip_mods_and_typedefs(meta.desc.proto.ret);
+        let ret = btf.type_by_id(ret_id).filter(|_| ret_id != 0);
+        let mut r0 = match ret {
+            None => return Ok(()),
+            Some(Type::Ptr(ptr)) => self.pointer_result(meta, ptr.ty)?,
+            ty if is_scalar(ty) => {
+                *self.reg_mut(0) = RegState::unknown();
+                return Ok(());
+            }
+            _ => return Err(Reject::unsupported(meta.desc.name)),
+        };
+        let ret_null = meta.has(KfuncFlags::RET_NULL);
+        if ret_null {
+            r0.flags = r0.flags.with(RegFlags::MAYBE_NULL);
+            r0.id = self.new_id();
+        }
+        if meta.has(KfuncFlags::ACQUIRE) {
+            let id = self.acquire_reference(RefKind::Ptr);
+            if ret_null {
+                r0.id = id;
+            }
+            r0.ref_obj_id = id;
+        }
+        *self.reg_mut(0) = r0;
+        Ok(())
+    }
+
+    fn pointer_result(&mut self, meta: &mut KfuncMeta<'_>, target: u32) -> Res<RegState> {
+        let btf = meta.desc.btf;
+        let id = btf.skip_mods_and_typedefs(target);
+        let ty = btf.type_by_id(id).filter(|_| id != 0);
+        if matches!(meta.desc.name, "bpf_dynptr_slice" | "bpf_dynptr_slice_rdwr") {
+            return self.slice_result(meta);
+        }
+        match ty {
+            None => Ok(RegState::unknown()),
+            Some(Type::Struct(_) | Type::Union(_)) => Ok(self.object_result(meta, id)),
+            Some(ty) => {
+                if meta.r0_size == 0
+                    && let Ok(size) = btf.resolve_size(id)
+                {
+                    (meta.r0_size, meta.r0_rdonly) = (size.into(), true);
+                }
+                if meta.r0_size == 0 {
+                    return Err(Reject::inval(Kind::KfuncReturnUnsupported {
+                        name: meta.desc.name.to_string(),
+                        target: alloc::format!("{} {}", kind_text(Some(ty)), btf.type_name(id)),
+                    }));
+                }
+                let flags = if meta.r0_rdonly { RegFlags::RDONLY } else { RegFlags::NONE };
+                Ok(RegState {
+                    aux: meta.r0_size as u32,
+                    ref_obj_id: meta.ref_obj_id,
+                    ..RegState::pointer(RegType::PtrToMem, flags)
+                })
+            }
+        }
+    }
+
+    /// A kernel object. What is acquired is trusted by its reference.
+    fn object_result(&self, meta: &KfuncMeta<'_>, id: u32) -> RegState {
+        let from_rcu_iter = meta.iter.is_some_and(|(frame, spi)| {
+            self.cur.frames[frame].stack[spi].spilled.flags.has(RegFlags::RCU)
+        });
+        let flags = if meta.desc.name == "bpf_get_kmem_cache" {
+            RegFlags::UNTRUSTED
+        } else if from_rcu_iter || meta.has(KfuncFlags::RCU_PROTECTED) {
+            RegFlags::RCU
+        } else if meta.iter.is_some() {
+            RegFlags::TRUSTED
+        } else {
+            RegFlags::NONE
+        };
+        RegState { aux: id, ..RegState::pointer(RegType::PtrToBtfId, flags) }
+    }
+
+    fn slice_result(&self, meta: &KfuncMeta<'_>) -> Res<RegState> {
+        let (Some(dynptr), Some(size)) = (meta.dynptr, meta.arg_constant) else {
+            return Err(Reject::bug("slice without a dynptr or a size"));
+        };
+        let mut flags = dynptr.ty.flag();
+        if meta.desc.name == "bpf_dynptr_slice" {
+            flags = flags.with(RegFlags::RDONLY);
+        } else if !self.may_write_packets() {
+            return Err(Reject::inval(Kind::NoPacketWrites));
+        }
+        Ok(RegState {
+            aux: size as u32,
+            dynptr_id: dynptr.id,
+            ..RegState::pointer(RegType::PtrToMem, flags)
+        })
+    }
+}
