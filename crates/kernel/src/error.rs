@@ -184,6 +184,87 @@ pub enum Error {
         /// The most there can be.
         limit: usize,
     },
+    /// The kernel refuses a map's definition.
+    #[error("map '{map}' ({definition}) is refused by the kernel: {errno}")]
+    MapRefused {
+        /// The map.
+        map: String,
+        /// Its definition in short.
+        definition: String,
+        /// What BPF_MAP_CREATE answered.
+        errno: Errno,
+    },
+    /// The kernel refuses the object's types.
+    #[error("the object's BTF is refused by the kernel: {errno}{}", last_line(log))]
+    BtfRefused {
+        /// What BPF_BTF_LOAD answered.
+        errno: Errno,
+        /// The kernel's log.
+        log: String,
+    },
+    /// An initial slot of a map of maps or a program array can not be filled.
+    #[error("map '{map}': entry {slot}: {}", slot_reason(*errno))]
+    MapEntry {
+        /// The map.
+        map: String,
+        /// Its slot.
+        slot: u32,
+        /// What the kernel answered; `None` when the program or map for it was not loaded.
+        errno: Option<Errno>,
+    },
+    /// Another map is pinned where a map of the object belongs.
+    #[error("map '{map}': the one pinned at {} is another: {difference}", path.display())]
+    PinIncompatible {
+        /// The map.
+        map: String,
+        /// The pin.
+        path: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// The section of a program does not name what its kind must be loaded for.
+    #[error(
+        "program '{prog}' (SEC(\"{section}\")): its section names no target, and such programs are loaded for one"
+    )]
+    NoAttachTarget {
+        /// The program.
+        prog: String,
+        /// Its section.
+        section: String,
+    },
+    /// The kernel does not have what a program is to be loaded for.
+    #[error(
+        "program '{prog}' (SEC(\"{section}\")): the kernel has no '{name}' in its types{}",
+        did_you_mean(near)
+    )]
+    AttachTarget {
+        /// The program.
+        prog: String,
+        /// Its section.
+        section: String,
+        /// Name of the type that was looked for.
+        name: String,
+        /// Names that resemble it.
+        near: Vec<String>,
+    },
+    /// A kernel symbol without a type of which there are several.
+    #[error("extern '{name}': the kernel has several symbols of this name")]
+    AmbiguousKsym {
+        /// The symbol.
+        name: String,
+    },
+    /// Something that this backend does not do.
+    #[error("{what} is not supported")]
+    Unsupported {
+        /// What, and where in the object.
+        what: String,
+    },
+    /// A defect of Stylet.
+    #[error("internal error: {what}")]
+    Bug {
+        /// What went wrong.
+        what: String,
+    },
     /// The object can not be fitted to the kernel.
     #[error(transparent)]
     Object(#[from] stylet_object::Error),
@@ -245,7 +326,16 @@ impl Error {
             | Error::MapUse { .. }
             | Error::TooLarge { .. } => Fault::Input,
             Error::Rejected { .. } => Fault::Verdict,
-            Error::Object(_) => Fault::Input,
+            Error::Bug { .. } => Fault::Bug,
+            Error::MapRefused { .. }
+            | Error::BtfRefused { .. }
+            | Error::MapEntry { .. }
+            | Error::PinIncompatible { .. }
+            | Error::NoAttachTarget { .. }
+            | Error::AttachTarget { .. }
+            | Error::AmbiguousKsym { .. }
+            | Error::Unsupported { .. }
+            | Error::Object(_) => Fault::Input,
         }
     }
 
@@ -270,17 +360,14 @@ impl Error {
             | Error::Tracefs { errno, .. }
             | Error::LinkOp { errno, .. }
             | Error::Pin { errno, .. }
-            | Error::MapUse { errno, .. } => *errno,
-            Error::Corrupt { .. } | Error::TooLarge { .. } => None,
+            | Error::MapUse { errno, .. }
+            | Error::MapEntry { errno, .. } => *errno,
             Error::Rejected { errno, .. }
+            | Error::MapRefused { errno, .. }
+            | Error::BtfRefused { errno, .. }
             | Error::Denied { errno, .. }
             | Error::Sys { errno, .. } => Some(*errno),
-            Error::NoFunction { .. }
-            | Error::NoSyscall { .. }
-            | Error::KprobesDisabled { .. }
-            | Error::NoProcess { .. }
-            | Error::Symbols(_)
-            | Error::Object(_) => None,
+            _ => None,
         }
     }
 }
@@ -292,6 +379,17 @@ fn advice(feature: Feature) -> String {
     let config = feature.config().map(|config| format!("needs {config}"));
     let parts: Vec<String> = since.into_iter().chain(config).collect();
     if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
+}
+
+fn slot_reason(errno: Option<Errno>) -> String {
+    match errno {
+        Some(errno) => format!("refused by the kernel: {errno}"),
+        None => "what belongs there is not loaded".to_string(),
+    }
+}
+
+fn did_you_mean(near: &[String]) -> String {
+    if near.is_empty() { String::new() } else { format!(" (did you mean {}?)", near.join(", ")) }
 }
 
 fn because(errno: Option<Errno>) -> String {

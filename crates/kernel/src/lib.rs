@@ -9,6 +9,7 @@ mod feature;
 mod kernel;
 pub mod link;
 pub mod list;
+mod load;
 mod map;
 mod prog;
 pub mod read;
@@ -17,8 +18,9 @@ pub mod sys;
 
 pub use error::{Error, Fault, Unprobeable};
 pub use feature::Feature;
-pub use kernel::Kernel;
+pub use kernel::{Kernel, ModuleBtf};
 pub use link::{Leftover, Link, LinkDetails, LinkInfo};
+pub use load::{LoadOptions, Loaded, load};
 pub use map::{Entry, Map};
 pub use prog::{Prog, ProgLoad};
 pub use stylet_catalog::Release;

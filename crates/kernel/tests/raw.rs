@@ -1,20 +1,11 @@
 //! Raw instructions, into this machine's kernel. Without the rights for it, tests say so and pass.
 
-use stylet_insn::Insn;
-use stylet_kernel::{Error, Feature, Kernel, Prog, ProgLoad};
-use stylet_uapi::ProgType;
+mod common;
 
-/// The kernel, if it lets us load programs.
-fn kernel() -> Option<Kernel> {
-    let kernel = Kernel::open().unwrap();
-    match kernel.require(Feature::ProgType(ProgType::SOCKET_FILTER)) {
-        Ok(()) => Some(kernel),
-        Err(error) => {
-            eprintln!("skipped: {error}");
-            None
-        }
-    }
-}
+use common::kernel;
+use stylet_insn::Insn;
+use stylet_kernel::{Error, Feature, Prog, ProgLoad};
+use stylet_uapi::ProgType;
 
 #[test]
 fn a_program_loads_under_its_name() {

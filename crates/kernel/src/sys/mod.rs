@@ -84,3 +84,54 @@ pub(crate) fn page_size() -> u32 {
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     u32::try_from(size).unwrap_or(4096)
 }
+
+/// Lifts RLIMIT_MEMLOCK of this process; where it may not, to the hard limit.
+pub(crate) fn raise_memlock() {
+    let unlimited = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limit is live for the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const unlimited) } == 0 {
+        return;
+    }
+    let mut limit = unlimited;
+    // SAFETY: the limit is live for both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_MEMLOCK, &raw mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const limit);
+        }
+    }
+}
+
+/// What a command answers to a descriptor that is none: EBADF where it exists, EINVAL where it does not. For
+/// `BPF_RAW_TRACEPOINT_OPEN` the question is whether it knows cookies.
+pub(crate) fn command_answer(cmd: Cmd) -> Errno {
+    let mut attr = [0_u32; 16];
+    match cmd {
+        Cmd::RAW_TRACEPOINT_OPEN => {
+            attr[2] = u32::MAX;
+            attr[4] = 1;
+        }
+        // The map's descriptor comes after four pointers and a count.
+        Cmd::MAP_UPDATE_BATCH => attr[9] = u32::MAX,
+        Cmd::LINK_CREATE | Cmd::LINK_DETACH | Cmd::ITER_CREATE | Cmd::PROG_BIND_MAP => {
+            attr[0] = u32::MAX;
+        }
+        _ => return Errno(libc::EINVAL),
+    }
+    // SAFETY: pointers are null, and without the object that the descriptor should name none is looked at.
+    match unsafe { bpf(cmd, &mut attr) } {
+        Ok(_) => Errno(0),
+        Err(errno) => errno,
+    }
+}
+
+/// `BPF_PROG_BIND_MAP`: the map lives as long as the program.
+pub fn prog_bind_map(
+    prog: std::os::fd::BorrowedFd<'_>,
+    map: std::os::fd::BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    let mut attr = [prog.as_raw_fd(), map.as_raw_fd(), 0];
+    // SAFETY: the command takes no pointer.
+    unsafe { bpf(Cmd::PROG_BIND_MAP, &mut attr) }.map(drop)
+}

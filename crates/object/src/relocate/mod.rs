@@ -25,6 +25,8 @@ pub const POISON_CALL_KFUNC_BASE: i32 = 2_002_000_000;
 pub struct Target<'a> {
     /// Types of the kernel, or of the user backend.
     pub btf: Option<&'a Btf>,
+    /// Types for CO-RE alone, instead of `btf` and the modules' (`btf_custom_path` of libbpf).
+    pub core_btf: Option<&'a Btf>,
     /// Types of kernel modules, on top of `btf`.
     pub modules: &'a [Module<'a>],
     /// `LINUX_KERNEL_VERSION`, as `KERNEL_VERSION(a, b, c)`.
@@ -52,6 +54,7 @@ impl Default for Target<'_> {
     fn default() -> Self {
         Target {
             btf: None,
+            core_btf: None,
             modules: &[],
             kernel_version: 0,
             has_bpf_cookie: false,
@@ -103,8 +106,13 @@ impl Spec {
             };
             resolved.push(found.map_err(|fault| Error::Extern { name: ext.name.clone(), fault })?);
         }
-        let targets: Vec<&Btf> =
-            target.btf.into_iter().chain(target.modules.iter().map(|module| module.btf)).collect();
+        let targets: Vec<&Btf> = match target.core_btf {
+            Some(btf) => alloc::vec![btf],
+            None => {
+                let modules = target.modules.iter().map(|module| module.btf);
+                target.btf.into_iter().chain(modules).collect()
+            }
+        };
         let mut relocator = self.btf.as_ref().map(|local| Relocator::new(local, &targets));
         for prog in spec.progs.iter_mut().filter(|prog| prog.autoload) {
             if let (Some(relocator), Some(local)) = (&mut relocator, &self.btf) {
@@ -185,7 +193,7 @@ fn relocate_core(
     target: &Target<'_>,
 ) -> Result<(), Error> {
     let relos = core::mem::take(&mut prog.core_relos);
-    if target.btf.is_none()
+    if target.btf.or(target.core_btf).is_none()
         && let Some(relo) = relos.iter().find(|relo| relo.kind != ReloKind::TypeIdLocal)
     {
         return Err(Error::NoTargetBtf { at: place(prog, relo.insn_idx, local) });

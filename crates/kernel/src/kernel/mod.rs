@@ -1,5 +1,13 @@
 //! What is known of the running kernel.
 
+mod config;
+mod denied;
+mod kallsyms;
+mod modules;
+mod version;
+
+pub use modules::ModuleBtf;
+
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -13,13 +21,18 @@ use crate::{Error, sys};
 
 /// Where the kernel publishes its types.
 const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+/// Charges memory to cgroups instead of to RLIMIT_MEMLOCK.
+const MEMCG_SINCE: Release = Release::new(5, 11);
 
 /// The running kernel. What is asked of it is found out once and kept.
 #[derive(Debug)]
 pub struct Kernel {
     release: Release,
     running: String,
+    version_code: u32,
     vmlinux: OnceLock<Option<Btf>>,
+    modules: OnceLock<Vec<ModuleBtf>>,
+    config: OnceLock<HashMap<String, String>>,
     features: Mutex<HashMap<Feature, Probed>>,
     tracefs: OnceLock<Tracefs>,
     /// Which records of USDT arguments are taken.
@@ -27,7 +40,8 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// Looks at the running kernel.
+    /// Looks at the running kernel. On one that charges BPF memory to RLIMIT_MEMLOCK (before 5.11) raises that limit
+    /// of this process, as far as it may.
     ///
     /// # Errors
     /// [`Error::Sys`] when its release is not to be read.
@@ -40,10 +54,16 @@ impl Kernel {
         let release = running.parse().map_err(|_| {
             Error::sys("read", format!("{what} '{running}'"))(sys::Errno(libc::EINVAL))
         })?;
+        if release < MEMCG_SINCE {
+            sys::raise_memlock();
+        }
         Ok(Kernel {
             release,
+            version_code: version::code(release, &running),
             running,
             vmlinux: OnceLock::new(),
+            modules: OnceLock::new(),
+            config: OnceLock::new(),
             features: Mutex::new(HashMap::new()),
             tracefs: OnceLock::new(),
             usdt: Registry::default(),
@@ -58,6 +78,11 @@ impl Kernel {
     /// The release as `uname -r` prints it.
     pub fn running(&self) -> &str {
         &self.running
+    }
+
+    /// `LINUX_VERSION_CODE` of the running kernel: what programs of type KPROBE had to carry before 5.0.
+    pub fn version_code(&self) -> u32 {
+        self.version_code
     }
 
     /// The kernel's own types, `None` when it publishes none.
@@ -80,6 +105,32 @@ impl Kernel {
         }))
     }
 
+    /// The kernel's own types.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] when it publishes none.
+    pub fn require_vmlinux(&self) -> Result<&Btf, Error> {
+        self.vmlinux().ok_or_else(|| self.missing(Feature::Vmlinux, None))
+    }
+
+    /// Types of the modules that are loaded, each on top of [`Kernel::vmlinux`]. Empty without the right to see them,
+    /// and before 5.11, which does not have them.
+    pub fn modules(&self) -> &[ModuleBtf] {
+        self.modules.get_or_init(|| self.vmlinux().map_or_else(Vec::new, modules::read))
+    }
+
+    /// Value of a `CONFIG_*` option as `.config` has it behind `=`; `None` when it is not set, or the kernel's
+    /// configuration is not to be had (`/boot/config-*`, `/proc/config.gz`).
+    pub fn config(&self, name: &str) -> Option<&str> {
+        self.config.get_or_init(|| config::read(&self.running)).get(name).map(String::as_str)
+    }
+
+    /// Whether system calls are functions with an architecture's prefix that take `struct pt_regs`
+    /// (`LINUX_HAS_SYSCALL_WRAPPER`): whether there is `__x64_sys_bpf`.
+    pub fn has_syscall_wrapper(&self) -> bool {
+        self.has(Feature::SyscallWrapper)
+    }
+
     /// Whether the kernel has a feature.
     pub fn has(&self, feature: Feature) -> bool {
         matches!(self.probe(feature), Probed::Present)
@@ -94,7 +145,8 @@ impl Kernel {
             Probed::Present => Ok(()),
             Probed::Absent(errno) => Err(self.missing(feature, errno)),
             Probed::Denied(errno) => {
-                Err(self.denied(&format!("asking this kernel for {}", feature.describe()), errno))
+                let what = format!("asking this kernel for {}", feature.describe());
+                Err(self.denied(&what, errno))
             }
         }
     }
@@ -104,21 +156,10 @@ impl Kernel {
         Error::Missing { feature, running: self.running.clone(), errno }
     }
 
-    /// The error that says why a call is not permitted, and what would permit it.
-    pub(crate) fn denied(&self, what: &str, errno: sys::Errno) -> Error {
-        let advice = match errno {
-            sys::Errno(libc::ENOSYS) => "this kernel has no bpf(2): it needs CONFIG_BPF_SYSCALL",
-            _ => "needs root, or CAP_BPF and CAP_PERFMON",
-        };
-        Error::Denied { what: what.to_string(), errno, advice: advice.to_string() }
-    }
-
-    /// `LINUX_VERSION_CODE` of the running kernel, as its programs of type KPROBE had to carry it before 5.0.
-    pub fn version_code(&self) -> u32 {
-        let patch = self.running.splitn(3, '.').nth(2).unwrap_or("0");
-        let end = patch.find(|c: char| !c.is_ascii_digit()).unwrap_or(patch.len());
-        let patch = patch[..end].parse::<u32>().unwrap_or(0).min(255);
-        u32::from(self.release.major) << 16 | u32::from(self.release.minor) << 8 | patch
+    /// The error that says why a call is not permitted (EPERM, EACCES, ENOSYS), and what would permit it.
+    pub fn denied(&self, what: &str, errno: sys::Errno) -> Error {
+        let advice = denied::advice(errno, self.release < MEMCG_SINCE);
+        Error::Denied { what: what.to_string(), errno, advice }
     }
 
     fn probe(&self, feature: Feature) -> Probed {
@@ -132,3 +173,5 @@ impl Kernel {
         found
     }
 }
+
+pub(crate) use kallsyms::{Ksym, addresses};
