@@ -116,8 +116,25 @@ pub fn own(image: &Path, build: Option<&Path>) -> Result<Kernel, String> {
     })
 }
 
+/// Puts a built kernel into the cache.
+pub fn keep(cache: &Path, name: &str, version: &str, built: &Kernel) -> Result<(), String> {
+    let folder = cache.join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    let failed = |e: std::io::Error| format!("{}: {e}", folder.display());
+    std::fs::create_dir_all(folder.join("modules")).map_err(failed)?;
+    std::fs::copy(&built.image, folder.join("vmlinuz")).map_err(failed)?;
+    if let Some(config) = &built.config {
+        std::fs::copy(config, folder.join("config")).map_err(failed)?;
+    }
+    for module in &built.modules {
+        let name = module.file_name().unwrap_or_default();
+        std::fs::copy(module, folder.join("modules").join(name)).map_err(failed)?;
+    }
+    std::fs::write(folder.join("version"), version).map_err(failed)
+}
+
 /// What the cache holds of a release, if it is complete.
-fn cached(name: &str, folder: &Path) -> Option<Kernel> {
+pub fn cached(name: &str, folder: &Path) -> Option<Kernel> {
     let version = std::fs::read_to_string(folder.join("version")).ok()?;
     let modules = std::fs::read_dir(folder.join("modules"))
         .ok()?

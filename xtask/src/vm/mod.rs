@@ -2,6 +2,7 @@
 
 mod apt;
 mod boot;
+mod build;
 mod image;
 mod kernels;
 mod report;
@@ -15,7 +16,8 @@ use report::KernelReport;
 
 const USAGE: &str = "usage: cargo xtask vm [OPTIONS] [TEST…]
   runs the tests whose names (topic::name) contain one of TEST, all without TEST
-  --kernel LIST        releases, separated by commas, or `all` (default: 6.1,6.12,7.3)
+  --kernel LIST        releases, separated by commas, or `all` (default: 6.1,6.12,7.3), or `override` (see below)
+  --build-override-kernel  build a small 6.12 with bpf_override_return into the cache; --kernel override boots it
   --kernel-image PATH  boot this bzImage; modules and configuration from --kernel-modules DIR, the build's output folder
   --cache DIR          where kernels are kept (default: $XDG_CACHE_HOME/stylet/kernels, ~/.cache/stylet/kernels)
   --update             look for newer packages even if the cache has the release
@@ -35,6 +37,7 @@ struct Options {
     cache: Option<PathBuf>,
     update: bool,
     fetch: bool,
+    build: bool,
     json: bool,
     keep: bool,
     list: bool,
@@ -84,6 +87,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             }
             "--update" => options.update = true,
             "--fetch" => options.fetch = true,
+            "--build-override-kernel" => options.build = true,
             "--json" => options.json = true,
             "--keep" => options.keep = true,
             "--list" => options.list = true,
@@ -93,11 +97,11 @@ fn parse(args: &[String]) -> Result<Options, String> {
     }
     if options.kernels.iter().any(|k| k == "all") {
         options.kernels = kernels::RELEASES.iter().map(|r| r.name.to_owned()).collect();
-    } else if options.kernels.is_empty() && options.image.is_none() {
+    } else if options.kernels.is_empty() && options.image.is_none() && !options.build {
         options.kernels = kernels::DEFAULT.iter().map(|r| (*r).to_owned()).collect();
     }
     for kernel in &options.kernels {
-        if !kernels::RELEASES.iter().any(|r| r.name == kernel) {
+        if kernel != build::NAME && !kernels::RELEASES.iter().any(|r| r.name == kernel) {
             let known: Vec<&str> = kernels::RELEASES.iter().map(|r| r.name).collect();
             return Err(format!("kernel {kernel} is not known; known: {}", known.join(", ")));
         }
@@ -108,14 +112,22 @@ fn parse(args: &[String]) -> Result<Options, String> {
 /// Fetches, builds, boots, reports. Whether a test failed; the error says what is missing.
 fn prepare_and_run(root: &Path, options: &Options) -> Result<bool, String> {
     let cache = kernels::cache(root, options.cache.as_deref());
+    let scratch = root.join("target/vm");
+    if options.build {
+        let kernel = build::build(&cache, &scratch)?;
+        eprintln!("{}: {}", kernel.name, kernel.version);
+    }
     let mut found = Vec::new();
     for name in &options.kernels {
-        found.push(kernels::get(&cache, name, options.update)?);
+        found.push(match name.as_str() {
+            build::NAME => build::get(&cache)?,
+            _ => kernels::get(&cache, name, options.update)?,
+        });
     }
     if let Some(image) = &options.image {
         found.push(kernels::own(image, options.modules.as_deref())?);
     }
-    if options.fetch {
+    if options.fetch || found.is_empty() {
         for kernel in &found {
             eprintln!("{}: {}", kernel.name, kernel.version);
         }
@@ -123,7 +135,6 @@ fn prepare_and_run(root: &Path, options: &Options) -> Result<bool, String> {
     }
     boot::find_qemu()?;
     let binary = image::build(root)?;
-    let scratch = root.join("target/vm");
     let reports = run_guests(root, options, &found, &binary, &scratch)?;
     if options.json {
         println!("{}", serde_json::to_string_pretty(&reports).map_err(|e| e.to_string())?);
