@@ -2,6 +2,7 @@
 //!
 //! The cache has a folder a release with `vmlinuz`, `config`, `version` (of the package) and `modules/*.ko`, unpacked.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -56,6 +57,16 @@ pub fn cache(root: &Path, chosen: Option<&Path>) -> PathBuf {
     }
 }
 
+/// Keeps other runs from filling the cache at the same time, until it is dropped.
+pub fn lock(cache: &Path) -> Result<File, String> {
+    let path = cache.join("lock");
+    let failed = |e: std::io::Error| format!("{}: {e}", path.display());
+    std::fs::create_dir_all(cache).map_err(failed)?;
+    let file = File::create(&path).map_err(failed)?;
+    file.lock().map_err(failed)?;
+    Ok(file)
+}
+
 /// The kernel of release `name` from the cache; fetched if it is not there, or if `update` and the suite has a newer one.
 pub fn get(cache: &Path, name: &str, update: bool) -> Result<Kernel, String> {
     let release = RELEASES
@@ -66,7 +77,6 @@ pub fn get(cache: &Path, name: &str, update: bool) -> Result<Kernel, String> {
     if !update && let Some(kernel) = cached(name, &folder) {
         return Ok(kernel);
     }
-    std::fs::create_dir_all(cache).map_err(|e| format!("{}: {e}", cache.display()))?;
     let suite = Suite::open(release.suite, release.security, cache.join("apt").join(release.suite))
         .map_err(|e| format!("kernel {name}: {e}"))?;
     let packages = resolve(&suite, name)?;

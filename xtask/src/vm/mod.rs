@@ -91,6 +91,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
             "--json" => options.json = true,
             "--keep" => options.keep = true,
             "--list" => options.list = true,
+            "--help" => return Err(USAGE.into()),
             flag if flag.starts_with('-') => return Err(format!("{flag} is not known\n{USAGE}")),
             test => options.tests.push(test.to_owned()),
         }
@@ -117,6 +118,7 @@ fn prepare_and_run(root: &Path, options: &Options) -> Result<bool, String> {
         let kernel = build::build(&cache, &scratch)?;
         eprintln!("{}: {}", kernel.name, kernel.version);
     }
+    let lock = kernels::lock(&cache)?;
     let mut found = Vec::new();
     for name in &options.kernels {
         found.push(match name.as_str() {
@@ -124,6 +126,7 @@ fn prepare_and_run(root: &Path, options: &Options) -> Result<bool, String> {
             _ => kernels::get(&cache, name, options.update)?,
         });
     }
+    drop(lock);
     if let Some(image) = &options.image {
         found.push(kernels::own(image, options.modules.as_deref())?);
     }
