@@ -23,6 +23,6 @@ pub use parse::Options;
 pub use relocate::{Module, POISON_CALL_KFUNC_BASE, Target};
 pub use sec::{AttachTarget, SecDef, SecFlags, SecSpec, TracingKind};
 pub use spec::{
-    CoreRelo, ExternKind, ExternRelo, ExternSpec, FuncInfo, KconfigType, KconfigVar, LineInfo,
-    MapKind, MapSpec, Pinning, ProgSpec, SlotValue, Spec, Subprog,
+    CoreRelo, ExternKind, ExternRelo, ExternSpec, FuncInfo, Global, KconfigType, KconfigVar,
+    LineInfo, MapKind, MapSpec, Pinning, ProgSpec, SlotValue, Spec, Subprog,
 };

@@ -1,9 +1,11 @@
 //! What an object file holds, as plain data.
 
 mod ext;
+mod global;
 mod map;
 
 pub use ext::{ExternKind, ExternSpec, KconfigType, KconfigVar};
+pub use global::Global;
 pub use map::{MapKind, MapSpec, Pinning, SlotValue};
 
 use alloc::string::String;
