@@ -5,7 +5,11 @@
 //! | [`kprobe`], [`uprobe`], [`ksyscall`] | a PMU event with a link, a PMU event with an ioctl, or a tracefs event: see [`Method`] |
 //! | [`kprobe_multi`], [`uprobe_multi`] | one link for many places; sessions too, by what the program was loaded as |
 //! | [`usdt`] | [`uprobe_multi`] or [`uprobe`], with the records that libbpf's `usdt.bpf.h` reads |
+//! | [`raw_tracepoint`], [`tracing`], [`lsm`], [`iter`()] | links of their own |
+//! | [`tracepoint`], [`perf_event`()] | a perf event with a link or an ioctl: see [`PerfMethod`] |
+//! | [`auto`()] | any of these, by the section name |
 
+mod auto;
 mod event;
 mod file;
 mod iter;
@@ -22,6 +26,7 @@ mod tracing;
 mod uprobe;
 mod usdt;
 
+pub use auto::{AutoOpts, auto};
 pub use iter::{IterOpts, IterTarget, iter};
 pub use kprobe::{KprobeOpts, KprobePlace, kprobe};
 pub use ksyscall::{KsyscallOpts, ksyscall};

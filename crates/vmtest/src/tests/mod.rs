@@ -10,9 +10,18 @@ macro_rules! topics {
     };
 }
 
+mod nbd;
+
 topics! {
     env
+    iter
+    links
+    perf
     raw
+    raw_tp
+    raw_tp_writable
+    read
+    tracing
 }
 
 /// All tests with their topics, in the order of the list.

@@ -42,7 +42,9 @@ impl Device {
         let device = Device { server, driver: driver? };
         let start = Instant::now();
         // In 512-byte sectors.
-        while std::fs::read_to_string("/sys/block/nbd0/size")?.trim() != (BLOCKS * BLOCK / 512).to_string() {
+        while std::fs::read_to_string("/sys/block/nbd0/size")?.trim()
+            != (BLOCKS * BLOCK / 512).to_string()
+        {
             if start.elapsed() > Duration::from_secs(30) {
                 return Err(Failure::new("the device does not come up"));
             }
@@ -106,7 +108,9 @@ fn drive(socket: &UnixStream) -> Result<(), Failure> {
 fn serve(mut socket: UnixStream) {
     let mut request = [0; 28];
     while socket.read_exact(&mut request).is_ok() {
-        let word = |at: usize| u32::from_be_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]]);
+        let word = |at: usize| {
+            u32::from_be_bytes([request[at], request[at + 1], request[at + 2], request[at + 3]])
+        };
         if word(0) != REQUEST_MAGIC {
             return;
         }
