@@ -166,6 +166,12 @@ pub enum Error {
         /// Why not.
         why: String,
     },
+    /// An object has no such global variable.
+    #[error("the object has no global variable '{name}'")]
+    NoGlobal {
+        /// Its name.
+        name: String,
+    },
     /// Memory shared with the kernel holds what the kernel would not have written: someone else writes to it.
     #[error("{what} is corrupt at position {position}: another process writes to it")]
     Corrupt {
@@ -324,6 +330,7 @@ impl Error {
             | Error::LinkOp { .. }
             | Error::Pin { .. }
             | Error::MapUse { .. }
+            | Error::NoGlobal { .. }
             | Error::TooLarge { .. } => Fault::Input,
             Error::Rejected { .. } => Fault::Verdict,
             Error::Bug { .. } => Fault::Bug,

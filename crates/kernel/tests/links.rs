@@ -157,7 +157,7 @@ fn sampling_this_thread() {
             let info = link.info().unwrap();
             assert_eq!(info.link_type, LinkType::PERF_EVENT);
             assert!(
-                matches!(info.details, LinkDetails::Event { event_type: 1, event_config: 0, .. }),
+                matches!(info.details, LinkDetails::Event { event_config: 0, cookie: 0, .. }),
                 "{info:?}"
             );
         } else if method == PerfMethod::Ioctl {

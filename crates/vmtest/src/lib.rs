@@ -9,6 +9,7 @@ pub mod event;
 pub mod guest;
 pub mod init;
 mod leftover;
+pub mod objects;
 pub mod runner;
 pub mod selftest;
 pub mod target;

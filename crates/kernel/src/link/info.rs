@@ -118,6 +118,7 @@ pub enum LinkDetails {
     },
     /// Any other perf event.
     Event {
+        /// The PMU's number, which for clocks in software is not what was asked for.
         event_type: u32,
         event_config: u64,
         cookie: u64,

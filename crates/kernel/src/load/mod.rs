@@ -4,6 +4,7 @@
 //! kernel understands it, maps with their contents, programs, and last the slots of program arrays.
 
 mod btf;
+mod global;
 mod map;
 mod names;
 mod pin;
