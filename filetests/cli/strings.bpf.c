@@ -33,7 +33,8 @@ extern void bpf_iter_num_destroy(struct bpf_iter_num *it) __ksym;
 extern int bpf_no_such_function(void) __ksym __weak;
 
 __u64 pid;
-char whole[64], cut[8], padded[16];
+char whole[64], padded[16];
+char cut[8] = "ab";
 int length, cut_length, padded_length, bad, no_room, null, nothing, exists, backwards;
 __u32 adjusted, sum;
 char third;

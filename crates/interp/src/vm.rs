@@ -49,6 +49,9 @@ const CLOBBERED: u64 = 0xdead_beef_dead_beef;
 /// Addresses of functions: program number above the slot's 24 bits (at most a million slots).
 const FUNCS: u64 = 0x7f00_0000_0000_0000;
 
+/// Addresses of kfuncs: their BTF ids above it.
+const KFUNCS: u64 = 0x7e00_0000_0000_0000;
+
 /// Where one function is.
 struct Frame {
     prog: Rc<VerifiedProg>,
@@ -249,9 +252,8 @@ impl Vm {
                 let slot = (frame.pc as i64 + 1 + i64::from(insn.imm)) as u64;
                 FUNCS + (frame.prog_no << 24) + (slot & 0xff_ffff)
             }
-            op::PSEUDO_BTF_ID => {
-                return Err(Error::Unsupported { insn_idx, what: "address of a kernel variable" });
-            }
+            // The verifier lets only functions pass, whose addresses are compared with null.
+            op::PSEUDO_BTF_ID => KFUNCS + u64::from(insn.imm as u32),
             _ => return Err(Error::Unsupported { insn_idx, what: "map by file descriptor" }),
         };
         Ok(Next::Insn(frame.pc as i64 + 2))

@@ -61,7 +61,7 @@ pub(crate) struct Gen<'a> {
 
 /// Compiles a verified program.
 ///
-/// Fails on instructions that are not supported yet (arena, addresses of kernel variables, packet loads) and on what no
+/// Fails on instructions that are not supported yet (arena, packet loads) and on what no
 /// verified program contains. The entry of the main program is at offset 0 of [`Code::text`].
 pub fn compile(prog: &VerifiedProg, opts: &Options) -> Result<Code, Error> {
     let scan = scan(prog, opts)?;

@@ -121,7 +121,8 @@ impl Gen<'_> {
                 let (reg, entry) = (self.write(insn.dst), self.entry(callee));
                 self.asm.lea_label(reg, entry);
             }
-            op::PSEUDO_BTF_ID => return Err(self.unsupported("address of a kernel variable")),
+            // The verifier lets only functions pass.
+            op::PSEUDO_BTF_ID => self.set_sym(insn.dst, Sym::Kfunc(insn.imm as u32), 0),
             op::PSEUDO_MAP_FD | op::PSEUDO_MAP_VALUE => {
                 return Err(self.unsupported("map by file descriptor"));
             }

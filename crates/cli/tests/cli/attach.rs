@@ -107,13 +107,14 @@ fn statics() {
 }
 
 fn pattern() {
-    let output = run(&format!("run {} -- sh -c :", object("multi")));
+    let output = run(&format!("run {} --cookie any=21 -- sh -c :", object("multi")));
     // dash asks for its own and its parent's id.
-    output.shows(&["hits: 2\n"]);
+    output.shows(&["hits: 2\n", "cookies: 42\n", "\nreturns: 2\n"]);
+    output.shows(&["session_entries: 2\n", "session_returns: 2\n"]);
     let words: Vec<&str> = output.stderr.split_whitespace().collect();
     assert!(words[1].parse::<u32>().is_ok_and(|n| n >= 3), "{}", output.stderr);
     let multi = object("multi");
-    let output = run(&format!("run {multi} -a any=libc.so.6:no_such_* -- true"));
+    let output = run(&format!("run {multi} --prog any -a any=libc.so.6:no_such_* -- true"));
     output.error(2, "program 'any': no function of libc.so.6 matches 'no_such_*'");
 }
 
@@ -131,12 +132,14 @@ fn unpatchable() {
     };
     let program = program.display().to_string();
     let at = format!("any={program}:probed_*");
-    let output = Run::start(["run", &object("multi"), "-a", &at, "--", &program]).finish();
+    let output =
+        Run::start(["run", &object("multi"), "--prog", "any", "-a", &at, "--", &program]).finish();
     output.expect(0, "program 'any' at probed_short: site ");
     output.expect(0, "attached 1 probe to process").shows(&["hits: 1\n"]);
     // Alone, it is an error.
     let at = format!("any={program}:probed_s*");
-    let output = Run::start(["run", &object("multi"), "-a", &at, "--", &program]).finish();
+    let output =
+        Run::start(["run", &object("multi"), "--prog", "any", "-a", &at, "--", &program]).finish();
     output.error(2, "program 'any' at probed_short: site ");
 }
 

@@ -7,6 +7,7 @@ mod bad_target;
 mod command;
 mod events;
 mod inspect;
+mod kfuncs;
 mod lifecycle;
 mod maps;
 mod target;
@@ -27,6 +28,7 @@ fn main() {
         events::trials(),
         inspect::trials(),
         lifecycle::trials(),
+        kfuncs::trials(),
         maps::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit();

@@ -73,6 +73,7 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
+            op::PSEUDO_BTF_ID if self.is_kernel_func(insn) => Ok(()),
             op::PSEUDO_BTF_ID => Err(Reject::unsupported("addresses of kernel variables")),
             _ => Err(Reject::inval(Kind::UnrecognizedLdImm64)),
         }
@@ -111,10 +112,18 @@ impl Verifier<'_> {
                     ..RegState::pointer(RegType::PtrToFunc, RegFlags::NONE)
                 }
             }
+            // The address of a function is there to be compared with null (`__check_pseudo_btf_id`).
+            op::PSEUDO_BTF_ID => RegState::pointer(RegType::PtrToMem, RegFlags::RDONLY),
             _ => return Err(Reject::inval(Kind::UnrecognizedLdImm64)),
         };
         *self.reg_mut(insn.dst.into()) = reg;
         Ok(())
+    }
+
+    /// Whether the load names a function of the target.
+    fn is_kernel_func(&self, insn: Insn) -> bool {
+        let btf = self.cat.btf.as_ref();
+        matches!(btf.and_then(|btf| btf.type_by_id(insn.imm as u32)), Some(Type::Func(_)))
     }
 
     /// The BTF function of a function of the program.
