@@ -1,11 +1,14 @@
 //! Functions of an ELF file.
 
+use crate::frames::Frames;
 use crate::mmap::Mmap;
 use crate::usdt::{Marker, markers};
 use crate::{Error, Result};
 use crate::{Place, glob_match, similar};
 use object::elf::{self, FileHeader32, FileHeader64};
-use object::read::elf::{FileHeader, ProgramHeader, SectionTable, Sym, SymbolTable, VersionTable};
+use object::read::elf::{
+    FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym, SymbolTable, VersionTable,
+};
 use object::{Endianness, ReadRef};
 use std::fs::File;
 use std::ops::Range;
@@ -50,6 +53,8 @@ pub struct ElfImage {
     /// By address, then size.
     funcs: Vec<Func>,
     markers: Vec<Marker>,
+    /// Only of a file without `.symtab`.
+    frames: Option<Frames>,
     /// The Go runtime's tables are there: stacks move.
     pub is_go: bool,
     /// `e_machine`.
@@ -88,6 +93,7 @@ impl ElfImage {
             loads: Vec::new(),
             funcs: Vec::new(),
             markers: Vec::new(),
+            frames: None,
             is_go: false,
             machine: header.e_machine(endian),
             is_dyn: header.e_type(endian) == elf::ET_DYN,
@@ -108,6 +114,9 @@ impl ElfImage {
         image.is_go = has(b".gopclntab") || has(b".go.buildinfo");
         image.read_symbols(endian, data, &sections);
         image.markers = markers(endian, data, &sections);
+        if sections.iter().all(|s| s.sh_type(endian) != elf::SHT_SYMTAB) {
+            image.frames = Frames::of(endian, data, &sections);
+        }
         Ok(image)
     }
 
@@ -223,9 +232,16 @@ impl ElfImage {
         (longest.size == 0 || vaddr - last < longest.size).then_some(longest)
     }
 
-    /// Bounds of the function around an address. A symbol without size ends where the next one starts.
+    /// Bounds of the function around an address, in a stripped file by its unwind tables. A symbol without size ends where
+    /// the next one starts.
     pub fn bounds_at(&self, vaddr: u64) -> Option<Range<u64>> {
-        let func = self.func_at(vaddr)?;
+        let func = self.func_at(vaddr);
+        if func.is_none_or(|f| f.size == 0)
+            && let Some(bounds) = self.frames.as_ref().and_then(|f| f.bounds_at(vaddr))
+        {
+            return Some(bounds);
+        }
+        let func = func?;
         let next = self.next_after(func.vaddr).map(|f| f.vaddr);
         let end = if func.size != 0 { func.vaddr + func.size } else { next? };
         Some(func.vaddr..end)

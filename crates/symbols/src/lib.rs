@@ -5,6 +5,7 @@
 mod elf;
 mod error;
 mod find;
+mod frames;
 mod maps;
 mod mmap;
 mod near;

@@ -55,11 +55,17 @@ fn several_functions() {
     target.quit();
 }
 
-/// A program without symbols: a function goes by its offset in the file, as a number or after a plus.
+/// A program without symbols: a function goes by its offset in the file, as a number or after a plus. Its neighbours jump
+/// through tables, but have bounds.
 fn stripped() {
     const SOURCE: &str = "#include <stdio.h>\nextern char __executable_start;\n\
+        #define TABLE(n) __attribute__((noinline)) int n(int a, char *s) { switch (a) { case 1: return puts(s);\\\n\
+        case 2: return printf(\"2\"); case 3: return getchar(); case 4: return a; case 5: return putchar(a);\\\n\
+        case 6: return rename(s, s); case 7: return remove(s); default: return 0; } }\n\
+        TABLE(before)\n\
         __attribute__((noinline)) int probed(int a) { return printf(\"%d\\n\", a); }\n\
-        int main(int argc, char **argv) { int (*volatile f)(int) = probed;\n\
+        TABLE(after)\n\
+        int main(int argc, char **argv) { int (*volatile f)(int) = probed; before(argc + 20, 0); after(argc + 20, 0);\n\
         if (argc > 1) f(7); else printf(\"%ld\\n\", (char *)probed - &__executable_start); return 0; }\n";
     let folder = tempfile::tempdir().expect("a folder");
     let Some(program) = tools::compile(folder.path(), SOURCE, &["-s"]) else {
