@@ -101,6 +101,10 @@ features! {
     FORK_SCALARS = 39, 6 . 12;
     /// A register compared with itself is predicted.
     COMPARE_WITH_SELF = 40, 6 . 19;
+    /// RCU sections nest.
+    NESTED_RCU = 41, 6 . 19;
+    /// Every kfunc wants pointers that the kernel vouches for (`KF_TRUSTED_ARGS` for all).
+    TRUSTED_ARGS_DEFAULT = 42, 7 . 0;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

@@ -92,11 +92,16 @@ impl Verifier<'_> {
                 starts.push(target as u32);
             }
         }
+        let exception_cb = self.find_exception_callback()?;
+        if let Some(start) = exception_cb.filter(|s| !starts.contains(s)) {
+            starts.push(start);
+        }
         starts.sort_unstable();
         for (i, start) in starts.iter().enumerate() {
             let end = starts.get(i + 1).copied().unwrap_or(len as u32);
             self.subprogs.push(SubprogInfo { start: *start, end, ..SubprogInfo::default() });
         }
+        self.exception_cb = exception_cb.and_then(|start| self.find_subprog(start));
         Ok(())
     }
 
@@ -131,11 +136,15 @@ impl Verifier<'_> {
         let n = self.insns.len();
         let mut dfs = Dfs { state: vec![0; n], stack: vec![0] };
         dfs.state[0] = DISCOVERED;
-        while let Some(&t) = dfs.stack.last() {
-            if !self.visit_insn(t, &mut dfs)? {
-                dfs.state[t as usize] = EXPLORED;
-                dfs.stack.pop();
-            }
+        self.walk_cfg(&mut dfs)?;
+        // Nobody calls it, but it runs.
+        if let Some(start) = self.exception_cb.map(|cb| self.subprogs[cb].start)
+            && dfs.state[start as usize] == 0
+        {
+            dfs.state[start as usize] = DISCOVERED;
+            self.mark_jump_target(start);
+            dfs.stack.push(start);
+            self.walk_cfg(&mut dfs)?;
         }
         let mut i = 0;
         while i < n {
@@ -151,6 +160,16 @@ impl Verifier<'_> {
                 i += 1;
             }
             i += 1;
+        }
+        Ok(())
+    }
+
+    fn walk_cfg(&mut self, dfs: &mut Dfs) -> Res<()> {
+        while let Some(&t) = dfs.stack.last() {
+            if !self.visit_insn(t, dfs)? {
+                dfs.state[t as usize] = EXPLORED;
+                dfs.stack.pop();
+            }
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ use stylet_catalog::Features;
 use stylet_uapi::{ProgType, errno};
 
 use crate::cfg::is_pseudo_func;
+use crate::check::exception::THROW;
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
 use crate::rejection::{Reject, Res};
@@ -58,17 +59,37 @@ impl Verifier<'_> {
         let mut chain =
             Chain { private, depth: 0, max: 0, frames: alloc::vec::Vec::new(), at: 0, subprog: 0 };
         self.enter_function(&mut chain, supported)?;
+        self.walk_calls(&mut chain, supported)?;
+        if let Some(cb) = self.exception_cb {
+            (chain.subprog, chain.at, chain.depth) = (cb, self.subprogs[cb].start, 0);
+            self.enter_function(&mut chain, supported)?;
+            self.walk_calls(&mut chain, supported)?;
+        }
+        self.facts.max_stack = chain.max;
+        Ok(())
+    }
+
+    /// Follows every call from the function that `chain` is in.
+    fn walk_calls(&self, chain: &mut Chain, supported: bool) -> Res<()> {
         loop {
             let end = self.subprogs[chain.subprog].end;
             let call = (chain.at..end).find(|i| {
                 let insn = self.insns[*i as usize];
                 insn.is_pseudo_call() || is_pseudo_func(insn)
             });
+            self.check_throws(chain, call.unwrap_or(end))?;
             if let Some(i) = call {
                 let start = i.wrapping_add(self.insns[i as usize].imm as u32).wrapping_add(1);
                 let Some(callee) = self.find_subprog(start) else {
                     return Err(Reject::bug("call of no function"));
                 };
+                if self.exception_cb == Some(callee) {
+                    if !self.insns[i as usize].is_pseudo_call() {
+                        chain.at = i + 1;
+                        continue;
+                    }
+                    return Err(Reject::inval(Kind::ExceptionCbCalled { insn: i }).at(i));
+                }
                 chain.frames.push(Frame { subprog: chain.subprog, next_insn: i + 1 });
                 if chain.frames.len() >= MAX_CALL_FRAMES {
                     return Err(Reject::new(
@@ -78,7 +99,7 @@ impl Verifier<'_> {
                     .at(i));
                 }
                 (chain.subprog, chain.at) = (callee, start);
-                self.enter_function(&mut chain, supported)?;
+                self.enter_function(chain, supported)?;
                 continue;
             }
             let Some(frame) = chain.frames.pop() else { break };
@@ -87,8 +108,27 @@ impl Verifier<'_> {
             }
             (chain.subprog, chain.at) = (frame.subprog, frame.next_insn);
         }
-        self.facts.max_stack = chain.max;
         Ok(())
+    }
+
+    /// Nothing up to slot `to` throws out of a callback.
+    fn check_throws(&self, chain: &Chain, to: u32) -> Res<()> {
+        let is_cb = |s: usize| self.subprogs[s].is_cb || self.exception_cb == Some(s);
+        if !is_cb(chain.subprog) && !chain.frames.iter().any(|f| is_cb(f.subprog)) {
+            return Ok(());
+        }
+        let throws = |i: &u32| {
+            let insn = self.insns[*i as usize];
+            insn.is_kfunc_call()
+                && self.kfuncs.get(&(insn.imm as u32)).is_some_and(|k| k.name == THROW)
+        };
+        match (chain.at..to).find(throws) {
+            Some(insn) => {
+                let subprog = chain.subprog as u32;
+                Err(Reject::inval(Kind::ThrowFromCallback { insn, subprog }).at(insn))
+            }
+            None => Ok(()),
+        }
     }
 
     fn enter_function(&self, chain: &mut Chain, supported: bool) -> Res<()> {

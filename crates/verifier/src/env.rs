@@ -71,7 +71,7 @@ pub(crate) struct SubprogInfo {
     /// A global function that a verified function calls.
     pub called: bool,
     /// Argument kinds of a global function, when its BTF was understood.
-    pub args: Option<Rc<crate::check::global::GlobalProto>>,
+    pub args: Option<Rc<crate::check::func_proto::GlobalProto>>,
 }
 
 /// A path that waits to be walked.
@@ -118,6 +118,8 @@ pub(crate) struct Verifier<'a> {
     pub facts: Facts,
     /// Branches that are always taken or never, by slot: bit 0 not taken, bit 1 taken.
     pub branches_seen: Vec<u8>,
+    /// Function that runs after `bpf_throw`.
+    pub exception_cb: Option<usize>,
 }
 
 /// Steps of the path that are kept.
@@ -154,6 +156,7 @@ impl<'a> Verifier<'a> {
             log: Log::new(input.log_level),
             facts: Facts { insns: vec![Default::default(); n], ..Facts::default() },
             branches_seen: vec![0; n],
+            exception_cb: None,
         }
     }
 

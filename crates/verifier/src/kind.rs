@@ -265,14 +265,65 @@ pub enum RejectionKind {
     ReturnStackPointer,
     #[error("R0 not a scalar value")]
     CallbackReturnNotScalar,
-    #[error("{context} the register R0 has{}{}{} should have been in [{min}, {max}]", Limit("smin", *smin), Limit("smax", *smax), unknown(smin, smax))]
-    ReturnValue { context: &'static str, smin: Option<i64>, smax: Option<i64>, min: i32, max: i32 },
+    #[error("{context} the register R{reg} has{}{}{} should have been in [{min}, {max}]", Limit("smin", *smin), Limit("smax", *smax), unknown(smin, smax))]
+    ReturnValue {
+        context: &'static str,
+        reg: u8,
+        smin: Option<i64>,
+        smax: Option<i64>,
+        min: i32,
+        max: i32,
+    },
     #[error("At subprogram exit the register R0 is not a scalar value ({ty})")]
     SubprogReturnNotScalar { ty: TypeName },
-    #[error("{context} the register R0 is not a known value ({ty})")]
-    ReturnNotKnown { context: &'static str, ty: TypeName },
-    #[error("R{reg} is not a scalar\nCaller passes invalid args into func#{func} ('{name}')")]
-    InvalidGlobalArgs { reg: u8, func: u32, name: String },
+    #[error("{context} the register R{reg} is not a known value ({ty})")]
+    ReturnNotKnown { context: &'static str, reg: u8, ty: TypeName },
+    #[error("Caller passes invalid args into func#{func} ('{name}')")]
+    InvalidGlobalArgs { func: u32, name: String },
+    #[error("Global functions need valid BTF")]
+    GlobalNeedsBtf,
+    #[error("Global function {name}() with {args} > {limit} args. Buggy compiler.")]
+    GlobalTooManyArgs { name: String, args: u32, limit: u32 },
+    #[error("Global function {name}() doesn't return scalar. Only those are supported.")]
+    GlobalReturnsNoScalar { name: String },
+    #[error("arg#{arg} has invalid combination of tags")]
+    InvalidTagCombination { arg: u8 },
+    #[error("arg#{arg} has unsupported set of tags")]
+    UnsupportedTags { arg: u8 },
+    #[error("arg#{arg} has pointer tag, but is not a pointer type")]
+    TagOnNoPointer { arg: u8 },
+    #[error("Arg#{arg} type {ty} in {name}() is not supported yet.")]
+    GlobalArgUnsupported { arg: u8, ty: &'static str, name: String },
+    #[error("arg#{arg} reference type('{name}') size cannot be determined: -22")]
+    GlobalArgSize { arg: u8, name: String },
+    #[error("arg#{arg} type doesn't have a name")]
+    CtxTypeUnnamed { arg: u8 },
+    #[error("arg#{arg} should be void pointer")]
+    CtxShouldBeVoid { arg: u8 },
+    #[error("arg#{arg} should be `struct {want} *`")]
+    CtxShouldBe { arg: u8, want: &'static str },
+    #[error("arg#{arg} expects pointer to ctx")]
+    ExpectsCtx { arg: u8 },
+    #[error("arg#{arg} is expected to be non-NULL")]
+    ExpectedNonNull { arg: u8 },
+
+    // Exceptions.
+    #[error("exception cb only supports single integer argument")]
+    ExceptionCbArgs,
+    #[error("insn {insn} cannot call exception cb directly")]
+    ExceptionCbCalled { insn: u32 },
+    #[error("bpf_throw kfunc (insn {insn}) cannot be called from callback subprog {subprog}")]
+    ThrowFromCallback { insn: u32, subprog: u32 },
+    #[error("multiple exception callback tags for main subprog")]
+    ManyExceptionCbs,
+    #[error("exception callback '{name}' could not be found in BTF")]
+    ExceptionCbNotFound { name: String },
+    #[error("exception callback '{name}' must have global linkage")]
+    ExceptionCbNotGlobal { name: String },
+    #[error("exception callback type id not found in func_info")]
+    ExceptionCbNoFuncInfo,
+    #[error("invalid exception callback insn_off in func_info: 0")]
+    ExceptionCbIsMain,
 
     // References.
     #[error(

@@ -83,6 +83,8 @@ pub(crate) enum CallbackKind {
     Loop,
     /// `bpf_for_each_map_elem`.
     ForEachMapElem,
+    /// `bpf_user_ringbuf_drain`.
+    UserRingbuf,
 }
 
 /// One frame.

@@ -65,7 +65,7 @@ impl Verifier<'_> {
         self.compute_scc();
         self.mark_subprogs_might_sleep();
         self.compute_live_registers();
-        self.prepare_global_funcs()?;
+        self.find_global_funcs();
         self.do_check_common(0)?;
         self.do_check_subprogs()?;
         self.check_max_stack_depth()?;
@@ -75,6 +75,10 @@ impl Verifier<'_> {
     /// Verifies each global function that is called by a verified one.
     fn do_check_subprogs(&mut self) -> Res<()> {
         let mut done = alloc::vec![false; self.subprogs.len()];
+        // It is presumed to be called.
+        if let Some(cb) = self.exception_cb {
+            self.subprogs[cb].called = true;
+        }
         loop {
             let next = (1..self.subprogs.len())
                 .find(|i| self.subprogs[*i].is_global && self.subprogs[*i].called && !done[*i]);

@@ -18,7 +18,7 @@ impl Verifier<'_> {
         self.cur = self.start_state(subprog as u32);
         self.insn_idx = self.subprogs[subprog].start;
         self.prev_insn_idx = u32::MAX;
-        self.set_entry_regs(subprog);
+        self.set_entry_regs(subprog)?;
         self.do_check()
     }
 

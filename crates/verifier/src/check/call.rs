@@ -40,9 +40,6 @@ impl Verifier<'_> {
             return Err(Reject::bug("call of no function"));
         };
         if self.subprogs[subprog].is_global {
-            if self.subprogs[subprog].might_sleep && self.in_atomic_context() {
-                return Err(Reject::inval(Kind::GlobalMaySleep));
-            }
             self.check_global_call(subprog)?;
             return Ok(Flow::Next);
         }

@@ -128,6 +128,13 @@ impl Verifier<'_> {
         match HelperId(id) {
             HelperId::LOOP => self.check_loop_call(meta),
             HelperId::FOR_EACH_MAP_ELEM => self.check_for_each_map_elem(meta),
+            HelperId::USER_RINGBUF_DRAIN => {
+                let (dynptr, ctx) = (self.local_dynptr_reg(), *self.reg(3));
+                self.push_callback(meta, CallbackKind::UserRingbuf, |callee| {
+                    callee.regs[1] = dynptr;
+                    callee.regs[2] = ctx;
+                })
+            }
             _ => Err(Reject::unsupported("this callback helper")),
         }
     }

@@ -4,6 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use super::exception::THROW;
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegState, RegType};
@@ -17,12 +18,14 @@ fn within(reg: &RegState, (min, max): (i32, i32)) -> bool {
 
 fn bad_scalar(
     context: &'static str,
+    regno: u8,
     reg: &RegState,
     (min, max): (i32, i32),
 ) -> alloc::boxed::Box<Reject> {
     let b = reg.bounds;
     Reject::inval(Kind::ReturnValue {
         context,
+        reg: regno,
         smin: (b.smin > i64::MIN).then_some(b.smin),
         smax: (b.smax < i64::MAX).then_some(b.smax),
         min,
@@ -38,7 +41,7 @@ impl Verifier<'_> {
         if self.cur.curframe() > 0 {
             return self.prepare_func_exit();
         }
-        self.check_return_code()?;
+        self.check_return_code(0)?;
         Ok(Flow::Exit)
     }
 
@@ -61,7 +64,7 @@ impl Verifier<'_> {
     /// Every reference was released (`check_reference_leak`).
     pub(crate) fn check_reference_leak(&self, what: &'static str) -> Res<()> {
         // Frames share their references: what a callback leaves is found when the program ends.
-        if self.cur.curframe() > 0 {
+        if self.cur.curframe() > 0 && what != THROW {
             return Ok(());
         }
         let lost: Vec<_> = self.cur.refs.iter().filter(|r| r.kind == RefKind::Ptr).collect();
@@ -92,7 +95,7 @@ impl Verifier<'_> {
             }
             self.mark_reg_precise(0)?;
             if !within(&r0, range) {
-                return Err(bad_scalar("At callback return", &r0, range));
+                return Err(bad_scalar("At callback return", 0, &r0, range));
             }
         }
         self.cur.frames.pop();
@@ -112,10 +115,11 @@ impl Verifier<'_> {
     }
 
     /// What the program returns.
-    fn check_return_code(&mut self) -> Res<()> {
-        self.check_src(0)?;
-        let r0 = *self.reg(0);
-        if self.cur.cur().subprogno != 0 {
+    pub(super) fn check_return_code(&mut self, regno: u8) -> Res<()> {
+        self.check_src(regno)?;
+        let r0 = *self.reg(regno.into());
+        let subprog = self.cur.frames[0].subprogno as usize;
+        if subprog != 0 && self.exception_cb != Some(subprog) {
             if !r0.is_scalar() {
                 return Err(Reject::inval(Kind::SubprogReturnNotScalar { ty: r0.type_name() }));
             }
@@ -128,12 +132,13 @@ impl Verifier<'_> {
         if !r0.is_scalar() {
             return Err(Reject::inval(Kind::ReturnNotKnown {
                 context: "At program exit",
+                reg: regno,
                 ty: r0.type_name(),
             }));
         }
-        self.mark_reg_precise(0)?;
+        self.mark_reg_precise(regno.into())?;
         if !within(&r0, range) {
-            return Err(bad_scalar("At program exit", &r0, range));
+            return Err(bad_scalar("At program exit", regno, &r0, range));
         }
         Ok(())
     }

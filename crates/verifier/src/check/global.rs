@@ -1,101 +1,153 @@
 //! Global functions: verified once for any arguments of their prototype, assumed valid at each call
-//! (`btf_prepare_func_args`, `btf_check_func_arg_match`).
+//! (`btf_check_func_arg_match`).
 
 use alloc::rc::Rc;
 use alloc::string::ToString;
-use alloc::vec::Vec;
 
-use stylet_btf::{Btf, FuncLinkage, Type};
+use stylet_btf::FuncLinkage;
+use stylet_uapi::errno;
 
+use super::dynptr::DynptrUse;
+use super::func_proto::{GlobalArg, GlobalProto};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegFlags, RegState, RegType};
+use crate::regs::{DynptrType, RegFlags, RegState, RegType, StackObject};
 use crate::rejection::{Reject, Res};
 
-/// What a global function's argument is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum GlobalArg {
-    /// Any number.
-    Scalar,
-}
-
-/// Prototype of a global function.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct GlobalProto {
-    pub args: Vec<GlobalArg>,
-}
-
-fn global_arg(btf: &Btf, id: u32) -> Option<GlobalArg> {
-    match btf.type_by_id(btf.skip_mods_and_typedefs(id))? {
-        Type::Int(_) | Type::Enum(_) | Type::Enum64(_) => Some(GlobalArg::Scalar),
-        _ => None,
-    }
-}
-
 impl Verifier<'_> {
-    /// Finds which functions are global and what they take.
-    pub(crate) fn prepare_global_funcs(&mut self) -> Res<()> {
+    /// Finds which functions are global.
+    pub(crate) fn find_global_funcs(&mut self) {
         for subprog in 1..self.subprogs.len() {
-            if self.subprog_linkage(subprog) == Some(FuncLinkage::Global) {
-                let start = self.subprogs[subprog].start;
-                let proto = self.global_proto(subprog).map_err(|e| e.at(start))?;
-                self.subprogs[subprog].is_global = true;
-                self.subprogs[subprog].args = Some(Rc::new(proto));
-            }
+            self.subprogs[subprog].is_global =
+                self.subprog_linkage(subprog) == Some(FuncLinkage::Global);
         }
-        Ok(())
     }
 
-    fn global_proto(&self, subprog: usize) -> Res<GlobalProto> {
-        let unknown = || Reject::unsupported("global functions with this prototype");
-        let (Some(btf), Some(info)) = (self.input.btf, self.subprog_info(subprog)) else {
-            return Err(unknown());
-        };
-        let Some(Type::Func(func)) = btf.type_by_id(info.type_id) else { return Err(unknown()) };
-        let Some(Type::FuncProto(proto)) = btf.type_by_id(func.ty) else { return Err(unknown()) };
-        if global_arg(btf, proto.ret) != Some(GlobalArg::Scalar) {
-            return Err(unknown());
+    /// Prototype of a global function, worked out at its first call.
+    fn proto_of(&mut self, subprog: usize) -> Res<Rc<GlobalProto>> {
+        if let Some(proto) = &self.subprogs[subprog].args {
+            return Ok(proto.clone());
         }
-        let args: Option<Vec<GlobalArg>> = proto.params().map(|p| global_arg(btf, p.ty)).collect();
-        let args = args.filter(|a| a.len() <= 5).ok_or_else(unknown)?;
-        Ok(GlobalProto { args })
+        let proto = Rc::new(self.global_proto(subprog)?);
+        self.subprogs[subprog].args = Some(proto.clone());
+        Ok(proto)
     }
 
     /// A call of a global function: its arguments fit, its result is any number.
     pub(crate) fn check_global_call(&mut self, subprog: usize) -> Res<()> {
-        let Some(proto) = self.subprogs[subprog].args.clone() else {
-            return Err(Reject::bug("global function without prototype"));
-        };
-        for (i, arg) in proto.args.iter().enumerate() {
-            let regno = i as u8 + 1;
-            match arg {
-                GlobalArg::Scalar if !self.reg(regno.into()).is_scalar() => {
-                    return Err(Reject::inval(Kind::InvalidGlobalArgs {
-                        reg: regno,
-                        func: subprog as u32,
-                        name: self.subprog_name(subprog).to_string(),
-                    }));
-                }
-                GlobalArg::Scalar => {}
-            }
+        let matches = self.match_global_args(subprog);
+        if matches.as_ref().is_err_and(|e| e.errno == errno::EFAULT) || is_unsupported(&matches) {
+            return matches;
         }
+        if self.subprogs[subprog].might_sleep && self.in_atomic_context() {
+            return Err(Reject::inval(Kind::GlobalMaySleep));
+        }
+        matches.map_err(|e| {
+            let name = self.subprog_name(subprog).to_string();
+            e.then(Kind::InvalidGlobalArgs { func: subprog as u32, name })
+        })?;
         self.subprogs[subprog].called = true;
         Self::clear_caller_saved(self.cur.cur_mut());
         *self.reg_mut(0) = RegState::unknown();
         Ok(())
     }
 
-    /// Sets the arguments with which a function's walk starts.
-    pub(crate) fn set_entry_regs(&mut self, subprog: usize) {
-        if subprog == 0 {
-            *self.reg_mut(1) = RegState::pointer(RegType::PtrToCtx, RegFlags::NONE);
-            return;
+    fn match_global_args(&mut self, subprog: usize) -> Res<()> {
+        let proto = self.proto_of(subprog)?;
+        for (i, arg) in proto.args.iter().enumerate() {
+            self.match_global_arg(i as u8, arg)?;
         }
-        let proto = self.subprogs[subprog].args.clone();
-        for (i, arg) in proto.iter().flat_map(|p| p.args.iter()).enumerate() {
-            match arg {
-                GlobalArg::Scalar => *self.reg_mut(i + 1) = RegState::unknown(),
+        Ok(())
+    }
+
+    fn match_global_arg(&mut self, n: u8, arg: &GlobalArg) -> Res<()> {
+        let regno = n + 1;
+        let reg = *self.reg(regno.into());
+        match *arg {
+            GlobalArg::Scalar if !reg.is_scalar() => {
+                Err(Reject::inval(Kind::NotAScalar { reg: regno }))
+            }
+            GlobalArg::Scalar => Ok(()),
+            GlobalArg::Ctx => {
+                self.check_arg_off(&reg, regno)?;
+                if reg.ty != RegType::PtrToCtx {
+                    return Err(Reject::inval(Kind::ExpectsCtx { arg: n }));
+                }
+                // Who reads which part of it is not followed into the function.
+                self.facts.ctx_escapes = true;
+                Ok(())
+            }
+            GlobalArg::Mem { size, nullable } => {
+                self.check_arg_off(&reg, regno)?;
+                self.check_mem_reg(regno, &reg, size).map_err(|mut e| {
+                    e.errno = errno::EINVAL;
+                    e
+                })?;
+                if !nullable && reg.maybe_null() {
+                    return Err(Reject::inval(Kind::ExpectedNonNull { arg: n }));
+                }
+                Ok(())
+            }
+            GlobalArg::Dynptr => {
+                if reg.ty != RegType::PtrToStack {
+                    self.check_arg_off(&reg, regno)?;
+                }
+                self.process_dynptr_func(regno, DynptrUse::Use { ty: None, rdonly: true })
             }
         }
     }
+
+    /// Where an offset is allowed (`check_func_arg_reg_off`).
+    pub(super) fn check_arg_off(&self, reg: &RegState, regno: u8) -> Res<()> {
+        match reg.ty {
+            RegType::PtrToStack
+            | RegType::PtrToMapKey
+            | RegType::PtrToMapValue
+            | RegType::PtrToMem
+            | RegType::PtrToBuf
+            | RegType::Scalar => Ok(()),
+            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
+            _ => self.check_ptr_off_reg(reg, regno, false),
+        }
+    }
+
+    /// Sets the arguments with which a function's walk starts.
+    pub(crate) fn set_entry_regs(&mut self, subprog: usize) -> Res<()> {
+        let ctx = RegState::pointer(RegType::PtrToCtx, RegFlags::NONE);
+        if subprog == 0 {
+            *self.reg_mut(1) = ctx;
+            return Ok(());
+        }
+        let proto = self.proto_of(subprog)?;
+        if self.exception_cb == Some(subprog) && proto.args != [GlobalArg::Scalar] {
+            return Err(Reject::inval(Kind::ExceptionCbArgs));
+        }
+        for (i, arg) in proto.args.iter().enumerate() {
+            let reg = match *arg {
+                GlobalArg::Scalar => RegState::unknown(),
+                GlobalArg::Ctx => ctx,
+                GlobalArg::Dynptr => self.local_dynptr_reg(),
+                GlobalArg::Mem { size, nullable } => {
+                    let flags = if nullable { RegFlags::MAYBE_NULL } else { RegFlags::NONE };
+                    let id = self.new_id();
+                    RegState { aux: size, id, ..RegState::pointer(RegType::PtrToMem, flags) }
+                }
+            };
+            *self.reg_mut(i + 1) = reg;
+        }
+        Ok(())
+    }
+
+    /// A dynptr of which only its contents may change (`mark_dynptr_cb_reg`).
+    pub(super) fn local_dynptr_reg(&mut self) -> RegState {
+        RegState {
+            id: self.new_id(),
+            object: StackObject::Dynptr { ty: DynptrType::Local, first: true },
+            ..RegState::pointer(RegType::ConstPtrToDynptr, RegFlags::NONE)
+        }
+    }
+}
+
+fn is_unsupported(result: &Res<()>) -> bool {
+    matches!(result, Err(e) if matches!(e.kind, Kind::NotSupportedYet { .. }))
 }

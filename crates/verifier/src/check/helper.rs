@@ -54,7 +54,6 @@ fn is_unsupported(id: HelperId) -> bool {
             | HelperId::SPIN_UNLOCK
             | HelperId::KPTR_XCHG
             | HelperId::FIND_VMA
-            | HelperId::USER_RINGBUF_DRAIN
             | HelperId::PER_CPU_PTR
             | HelperId::THIS_CPU_PTR
             | HelperId::GET_LOCAL_STORAGE

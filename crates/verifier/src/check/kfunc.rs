@@ -3,10 +3,11 @@
 use alloc::string::ToString;
 
 use stylet_btf::{Btf, FuncProto, Type};
-use stylet_catalog::KfuncFlags;
+use stylet_catalog::{Features, KfuncFlags};
 use stylet_insn::Insn;
 use stylet_uapi::errno;
 
+use super::exception::THROW;
 use super::helper::is_gpl_compatible;
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
@@ -39,6 +40,8 @@ pub(crate) struct PassedDynptr {
 pub(crate) struct KfuncMeta<'a> {
     pub desc: KfuncDesc<'a>,
     pub flags: KfuncFlags,
+    /// `Features::TRUSTED_ARGS_DEFAULT`.
+    pub trusted_by_default: bool,
     pub ref_obj_id: u32,
     pub release_regno: u8,
     pub arg_constant: Option<u64>,
@@ -57,7 +60,8 @@ impl KfuncMeta<'_> {
 
     /// Pointers must be what the kernel vouches for (`is_kfunc_trusted_args`).
     pub fn trusted_args(&self) -> bool {
-        self.flags.intersects(KfuncFlags::TRUSTED_ARGS | KfuncFlags::RELEASE)
+        self.trusted_by_default
+            || self.flags.intersects(KfuncFlags::TRUSTED_ARGS | KfuncFlags::RELEASE)
     }
 
     /// Arguments must not be NULL.
@@ -81,13 +85,8 @@ fn is_unsupported(name: &str) -> bool {
         "bpf_stream_",
         "bpf_timer_",
     ];
-    const NAMES: &[&str] = &[
-        "bpf_throw",
-        "bpf_cast_to_kern_ctx",
-        "bpf_rdonly_cast",
-        "__bpf_trap",
-        "bpf_iter_css_task_new",
-    ];
+    const NAMES: &[&str] =
+        &["bpf_cast_to_kern_ctx", "bpf_rdonly_cast", "__bpf_trap", "bpf_iter_css_task_new"];
     PREFIXES.iter().any(|p| name.starts_with(p)) || NAMES.contains(&name)
 }
 
@@ -153,6 +152,7 @@ impl<'a> Verifier<'a> {
         let mut meta = KfuncMeta {
             desc,
             flags,
+            trusted_by_default: self.cat.has(Features::TRUSTED_ARGS_DEFAULT),
             ref_obj_id: 0,
             release_regno: 0,
             arg_constant: None,
@@ -175,6 +175,10 @@ impl<'a> Verifier<'a> {
                     btf_id: desc.btf_id,
                 }));
             }
+        }
+        if desc.name == THROW {
+            self.facts.kfuncs.insert(desc.btf_id);
+            return self.check_throw();
         }
         Self::clear_caller_saved(self.cur.cur_mut());
         self.set_kfunc_result(&mut meta)?;

@@ -365,6 +365,9 @@ impl<'a> Verifier<'a> {
     ) -> Res<()> {
         let rdonly = reg.ty == RegType::ConstPtrToDynptr;
         let uninit = arg.name.ends_with("__uninit");
+        if uninit && rdonly {
+            return Err(Reject::bug("misconfigured dynptr helper type flags"));
+        }
         let want = match (uninit, meta.desc.name, meta.dynptr) {
             (true, "bpf_dynptr_clone", Some(parent)) => {
                 DynptrUse::Init { ty: parent.ty, clone_ref: parent.ref_obj_id }

@@ -3,7 +3,7 @@
 
 use alloc::string::ToString;
 
-use stylet_catalog::KfuncFlags;
+use stylet_catalog::{Features, KfuncFlags};
 
 use super::kfunc::KfuncMeta;
 use super::mem::{Access, Dir, Value};
@@ -24,15 +24,20 @@ impl Verifier<'_> {
         };
         match (name, sections.rcu) {
             ("bpf_rcu_read_lock", 0) => self.cur.sections.rcu = 1,
+            ("bpf_rcu_read_lock", n) if self.cat.has(Features::NESTED_RCU) => {
+                self.cur.sections.rcu = n + 1;
+            }
             ("bpf_rcu_read_lock", _) => {
                 return Err(Reject::inval(Kind::NestedRcuLock { name: name.to_string() }));
             }
             ("bpf_rcu_read_unlock", 0) => {
                 return Err(Reject::inval(Kind::UnmatchedRcuUnlock { name: name.to_string() }));
             }
-            ("bpf_rcu_read_unlock", _) => {
-                self.cur.sections.rcu = 0;
-                self.invalidate_rcu_pointers();
+            ("bpf_rcu_read_unlock", n) => {
+                self.cur.sections.rcu = n - 1;
+                if n == 1 {
+                    self.invalidate_rcu_pointers();
+                }
             }
             (_, 0) => {}
             _ if sleepable => return sleeps_in("rcu_read_lock region"),

@@ -12,7 +12,10 @@ use crate::state::{REG_SIZE, SlotType, StackSlot};
 
 /// Pointers that keep their type on the stack (`is_spillable_regtype`).
 fn is_spillable(ty: RegType) -> bool {
-    !matches!(ty, RegType::NotInit | RegType::Scalar | RegType::PtrToTpBuffer)
+    !matches!(
+        ty,
+        RegType::NotInit | RegType::Scalar | RegType::PtrToTpBuffer | RegType::ConstPtrToDynptr
+    )
 }
 
 /// Spills the low `size` bytes of a register at the start of a slot (`save_register_state`).

@@ -1,16 +1,20 @@
 //! Cases of `filetests/verifier`: one program a file, its expectation beside the instruction.
 //!
 //! Header lines: `// prog: TYPE [attach=N] [sleepable] [license=TEXT]`,
-//! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [frozen="text"]`, `// btf: [global=LABEL,…]`.
+//! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [frozen="text"]`, `// btf: [global=LABEL,…]`,
+//! or `// func: LABEL …` (see [`funcs`]).
 //! Expectation: `// expect: accept` anywhere, or `// expect: reject ERRNO "message"` at the end of
 //! the line of the instruction to blame (in the header when there is none).
 #![allow(dead_code)]
 
 pub mod btf;
+pub mod funcs;
 pub mod kernel;
 pub mod target;
 
 use std::path::{Path, PathBuf};
+
+use funcs::FuncLine;
 
 use stylet_btf::{Btf, Kind};
 use stylet_insn::{Insn, Symbols, assemble_with};
@@ -103,6 +107,7 @@ impl Case {
             ..Case::default()
         };
         let mut globals = None;
+        let mut func_lines = Vec::new();
         let mut expects = Vec::new();
         for (n, line) in text.lines().enumerate() {
             let (head, expect) = split_expect(line);
@@ -112,6 +117,8 @@ impl Case {
                 case.prog_line(words)?;
             } else if let Some(words) = head.trim().strip_prefix("// map:") {
                 case.map_line(words)?;
+            } else if let Some(words) = head.trim().strip_prefix("// func:") {
+                func_lines.push(FuncLine::parse(words)?);
             } else if let Some(words) = head.trim().strip_prefix("// btf:") {
                 globals = Some(
                     words
@@ -131,6 +138,10 @@ impl Case {
             let starts: Vec<u32> =
                 globals.iter().filter_map(|g| out.labels.get(g).copied()).collect();
             let (raw, funcs) = btf::for_functions(&case.insns, &starts);
+            (case.btf, case.funcs) = (Some(raw), funcs);
+        }
+        if !func_lines.is_empty() {
+            let (raw, funcs) = funcs::build(&func_lines, &out.labels, &case.insns)?;
             (case.btf, case.funcs) = (Some(raw), funcs);
         }
         for (line, text) in expects {
