@@ -101,6 +101,8 @@ features! {
     FORK_SCALARS = 39, 6 . 12;
     /// A register compared with itself is predicted.
     COMPARE_WITH_SELF = 40, 6 . 19;
+    /// In loops a stack slot of any bytes covers one of a number (observed: not 6.18, but 7.2).
+    LOOSE_LOOP_STACK = 43, 7 . 0;
     /// RCU sections nest.
     NESTED_RCU = 41, 6 . 19;
     /// Every kfunc wants pointers that the kernel vouches for (`KF_TRUSTED_ARGS` for all).

@@ -18,6 +18,8 @@ pub enum CtxKind {
     Record,
     /// `struct bpf_perf_event_data`: registers in whole eight bytes, the fields after them in parts too.
     PerfEvent,
+    /// `struct __sk_buff`.
+    SkBuff,
     /// The caller's buffer (`ctx_in` of BPF_PROG_TEST_RUN).
     Syscall,
 }
@@ -45,6 +47,9 @@ const PERF_MAX_TRACE_SIZE: u32 = 8192;
 const RAW_ARGS_SIZE: u32 = 8 * 12;
 /// `sizeof(struct pt_regs)` on x86-64.
 const PT_REGS_SIZE: u32 = 168;
+
+/// `sizeof(struct __sk_buff)`.
+const SK_BUFF_SIZE: u32 = 192;
 
 const fn info(
     prog_type: ProgType,
@@ -98,6 +103,14 @@ static INFO: &[ProgTypeInfo] = &[
             ],
         )
     },
+    info(ProgType::SOCKET_FILTER, CtxKind::SkBuff, SK_BUFF_SIZE, NONE),
+    info(
+        ProgType::SCHED_CLS,
+        CtxKind::SkBuff,
+        SK_BUFF_SIZE,
+        &[A(0), A::TCX_INGRESS, A::TCX_EGRESS, A::NETKIT_PRIMARY, A::NETKIT_PEER],
+    ),
+    info(ProgType::SCHED_ACT, CtxKind::SkBuff, SK_BUFF_SIZE, NONE),
     ProgTypeInfo {
         sleepable_since: Some(Release::new(5, 14)),
         ..info(ProgType::SYSCALL, CtxKind::Syscall, u16::MAX as u32, NONE)
@@ -113,7 +126,7 @@ impl ProgTypeInfo {
     /// Whether a program may store into the context itself (not into what it points to).
     pub fn ctx_writable(&self, features: Features) -> bool {
         match self.ctx {
-            CtxKind::Syscall => true,
+            CtxKind::Syscall | CtxKind::SkBuff => true,
             CtxKind::PtRegs => features.contains(Features::KPROBE_WRITE_CTX),
             _ => false,
         }

@@ -53,7 +53,10 @@ fn backtrack_insn(
             Step::Ok
         }
         op::STX | op::ST => backtrack_store(insn, hist, bt),
-        op::JMP | op::JMP32 => backtrack_jmp(prog, insn, idx, subseq, bt)?,
+        op::JMP | op::JMP32 => {
+            let stack_ptrs = hist.map_or([false; 2], |h| h.stack_ptrs);
+            backtrack_jmp(prog, insn, idx, subseq, stack_ptrs, bt)?
+        }
         _ => {
             let wanted = bt.has_reg(insn.dst);
             bt.clear_reg(insn.dst);
@@ -128,6 +131,7 @@ fn backtrack_jmp(
     insn: Insn,
     idx: u32,
     subseq: Option<u32>,
+    [dst_on_stack, src_on_stack]: [bool; 2],
     bt: &mut Backtrack,
 ) -> Res<Step> {
     if insn.class() == op::JMP && insn.op() == op::CALL {
@@ -138,8 +142,12 @@ fn backtrack_jmp(
     }
     let conditional = !matches!(insn.op(), op::JA | op::JCOND);
     if conditional && insn.is_src_reg() && (bt.has_reg(insn.dst) || bt.has_reg(insn.src)) {
-        bt.set_reg(insn.dst);
-        bt.set_reg(insn.src);
+        if !dst_on_stack {
+            bt.set_reg(insn.dst);
+        }
+        if !src_on_stack {
+            bt.set_reg(insn.src);
+        }
     }
     Ok(Step::Ok)
 }

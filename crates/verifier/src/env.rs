@@ -222,8 +222,20 @@ impl<'a> Verifier<'a> {
             prev_idx: self.prev_insn_idx,
             stack,
             linked,
+            stack_ptrs: [false; 2],
         });
         self.hist_is_current = true;
+    }
+
+    /// Notes that operands of a conditional jump are stack pointers, which are never precise.
+    pub fn note_stack_operands(&mut self, stack_ptrs: [bool; 2]) {
+        if stack_ptrs == [false; 2] {
+            return;
+        }
+        self.push_jmp_history(None, LinkedRegs::default());
+        if let Some(entry) = self.cur.history.last_mut() {
+            entry.stack_ptrs = stack_ptrs;
+        }
     }
 
     /// Puts a path aside (`push_stack`).

@@ -21,6 +21,8 @@ pub(crate) enum Exact {
 pub(crate) struct IdMap {
     pairs: Vec<(u32, u32)>,
     next_tmp: u32,
+    /// `Features::LOOSE_LOOP_STACK`.
+    pub loose_loops: bool,
 }
 
 impl IdMap {
@@ -139,7 +141,8 @@ fn scalar_for_slot(slot: &StackSlot) -> Option<RegState> {
 
 fn slot_safe(old: &StackSlot, cur: Option<&StackSlot>, ids: &mut IdMap, exact: Exact) -> bool {
     let unused = StackSlot::default();
-    if exact == Exact::Same && old.types != cur.unwrap_or(&unused).types {
+    let same_types = exact == Exact::Same || exact == Exact::RangeWithin && !ids.loose_loops;
+    if same_types && old.types != cur.unwrap_or(&unused).types {
         return false;
     }
     // With uninitialised reads allowed, MISC asks for no more than INVALID does.

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::ops::{Index, IndexMut};
 use hashbrown::HashMap;
+use stylet_catalog::Features;
 
 use crate::backtrack;
 use crate::env::Verifier;
@@ -166,6 +167,7 @@ impl Verifier<'_> {
 
     fn states_equal(&mut self, id: StateId, exact: Exact) -> bool {
         self.idmap.reset(self.id_gen);
+        self.idmap.loose_loops = self.cat.has(Features::LOOSE_LOOP_STACK);
         let aux = &self.aux;
         states_equal(
             &self.explorer.arena[id],

@@ -46,6 +46,8 @@ pub(crate) struct JmpHistEntry {
     /// The instruction accessed this stack slot (frame, slot) at a fixed offset.
     pub stack: Option<(u8, u8)>,
     pub linked: LinkedRegs,
+    /// The conditional jump's destination and source were stack pointers.
+    pub stack_ptrs: [bool; 2],
 }
 
 /// Registers and slots for which precision is sought (`struct backtrack_state`).

@@ -2,6 +2,7 @@
 
 use stylet_catalog::CtxKind;
 
+use super::ctx_skb::{SkbField, skb_access};
 use super::mem::{Access, Dir, Value};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
@@ -41,6 +42,9 @@ impl Verifier<'_> {
     /// An access of the context.
     pub(crate) fn check_ctx_mem(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
         self.check_ptr_off_reg(reg, a.regno, false)?;
+        if self.has_skb_ctx() {
+            return self.check_skb_mem(off, a);
+        }
         let Some(loaded) = self.ctx_access(i64::from(off), a) else {
             return Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 }));
         };
@@ -53,6 +57,27 @@ impl Verifier<'_> {
             };
         }
         Ok(())
+    }
+
+    /// Whether the context is a packet's buffer.
+    pub(crate) fn has_skb_ctx(&self) -> bool {
+        let info = self.cat.prog_info(self.input.prog_type);
+        info.is_some_and(|i| i.ctx == CtxKind::SkBuff)
+    }
+
+    fn check_skb_mem(&mut self, off: i32, a: &Access) -> Res<()> {
+        match skb_access(self.input.prog_type, off.into(), a) {
+            None => Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 })),
+            Some(SkbField::Pointer) => Err(Reject::unsupported("pointers of packets")),
+            Some(SkbField::Number) => {
+                self.note_mem(MemKind::Ctx);
+                self.note_ctx(off as u32, a);
+                if let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) {
+                    *self.reg_mut(dst.into()) = RegState::unknown();
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Type of what is at `off` of the context; `None` when it may not be accessed so.

@@ -48,7 +48,7 @@ impl Verifier<'_> {
         if off % REG_SIZE as i32 != 0 {
             return bad();
         }
-        let spi = i64::from(-off - 1).div_euclid(REG_SIZE as i64);
+        let spi = (-1 - i64::from(off)).div_euclid(REG_SIZE as i64);
         if spi + 1 < slots as i64 {
             return bad();
         }

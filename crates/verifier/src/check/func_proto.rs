@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use stylet_btf::{Btf, Type};
 use stylet_uapi::{ProgType, errno};
 
-use super::kfunc_arg::{is_scalar, kind_text};
+use super::types::{is_scalar, kind_text};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
 use crate::rejection::{Reject, Res};
@@ -66,11 +66,6 @@ fn ctx_type(prog: ProgType) -> (&'static str, Option<&'static str>) {
         | ProgType::SK_SKB => ("__sk_buff", Some("__sk_buff")),
         _ => ("", None),
     }
-}
-
-/// Follows modifiers, but not typedefs.
-fn skip_plain_mods(btf: &Btf, id: u32) -> u32 {
-    btf.skip_mods(id)
 }
 
 impl Verifier<'_> {
@@ -159,7 +154,7 @@ impl Verifier<'_> {
     /// A pointer to the structure that the kernel names as this type's context (`btf_is_prog_ctx_type`).
     pub(super) fn is_ctx_pointer(&self, btf: &Btf, target: u32) -> bool {
         let prog = self.input.prog_type;
-        let first = btf.type_by_id(skip_plain_mods(btf, target));
+        let first = btf.type_by_id(btf.skip_mods(target));
         if let (ProgType::KPROBE, Some(Type::Typedef(t))) = (prog, first)
             && btf.name(t.name_off) == "bpf_user_pt_regs_t"
         {
@@ -180,7 +175,7 @@ impl Verifier<'_> {
     fn validate_ctx_tag(&self, btf: &Btf, target: u32, arg: u8) -> Res<()> {
         let prog = self.input.prog_type;
         if matches!(prog, ProgType::KPROBE | ProgType::PERF_EVENT)
-            && let Some(Type::Typedef(t)) = btf.type_by_id(skip_plain_mods(btf, target))
+            && let Some(Type::Typedef(t)) = btf.type_by_id(btf.skip_mods(target))
             && btf.name(t.name_off) == "bpf_user_pt_regs_t"
         {
             return Ok(());

@@ -68,7 +68,9 @@ impl Verifier<'_> {
 
     /// Program types whose context is not rewritten may pass it as memory.
     fn ctx_size_unknown(&self) -> bool {
-        self.cat.prog_info(self.input.prog_type).is_some_and(|info| info.ctx != CtxKind::PerfEvent)
+        self.cat
+            .prog_info(self.input.prog_type)
+            .is_some_and(|info| !matches!(info.ctx, CtxKind::PerfEvent | CtxKind::SkBuff))
     }
 
     fn check_ctx_as_mem(&mut self, regno: u8, size: u32, dir: Dir, zero_ok: bool) -> Res<()> {

@@ -66,6 +66,8 @@ impl Verifier<'_> {
         } else {
             RegState::known(insn.imm as i64 as u64)
         };
+        let on_stack = |reg: &RegState| reg.ty == RegType::PtrToStack;
+        self.note_stack_operands([on_stack(&dst), is_reg && on_stack(&src)]);
         let taken = predict(insn.op(), is_32, &dst, &src);
         if let Some(taken) = taken {
             if dst.is_scalar() {

@@ -2,11 +2,12 @@
 
 use alloc::string::{String, ToString};
 
-use stylet_btf::{Btf, Kind as BtfKind, Param, Type};
+use stylet_btf::{Btf, Param, Type};
 use stylet_catalog::KfuncFlags;
 
 use super::dynptr::DynptrUse;
 use super::kfunc::KfuncMeta;
+use super::types::{begins_with, is_scalar, is_scalar_struct, kind_text};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegFlags, RegState, RegType};
@@ -37,6 +38,8 @@ pub(super) struct Arg<'a> {
     pub n: u8,
     /// Its type without modifiers and typedefs.
     pub ty: Type<'a>,
+    /// What it points to, as it is written; 0 when it is no pointer.
+    pub pointee: u32,
     /// What it points to, likewise, and its id.
     pub target: Option<(u32, Option<Type<'a>>)>,
 }
@@ -46,14 +49,14 @@ impl<'a> Arg<'a> {
         let Some(ty) = btf.type_by_id(btf.skip_mods_and_typedefs(param.ty)) else {
             return Err(Reject::bug("kfunc parameter without a type"));
         };
-        let target = match ty {
+        let (pointee, target) = match ty {
             Type::Ptr(ptr) => {
                 let id = btf.skip_mods_and_typedefs(ptr.ty);
-                Some((id, btf.type_by_id(id).filter(|_| id != 0)))
+                (ptr.ty, Some((id, btf.type_by_id(id).filter(|_| id != 0))))
             }
-            _ => None,
+            _ => (0, None),
         };
-        Ok(Arg { btf, name: btf.name(param.name_off), n, ty, target })
+        Ok(Arg { btf, name: btf.name(param.name_off), n, ty, pointee, target })
     }
 
     fn regno(&self) -> u8 {
@@ -74,43 +77,6 @@ impl<'a> Arg<'a> {
     fn points_to(&self, name: &str) -> bool {
         matches!(self.target, Some((_, Some(Type::Struct(s)))) if self.btf.name(s.name_off) == name)
     }
-}
-
-/// `btf_type_is_scalar`.
-pub(super) fn is_scalar(ty: Option<Type<'_>>) -> bool {
-    matches!(ty, Some(Type::Int(_) | Type::Enum(_) | Type::Enum64(_)))
-}
-
-/// `btf_type_str`.
-pub(super) fn kind_text(ty: Option<Type<'_>>) -> &'static str {
-    match ty.map(|t| t.kind()) {
-        None => "UNKNOWN",
-        Some(BtfKind::Int) => "INT",
-        Some(BtfKind::Ptr) => "PTR",
-        Some(BtfKind::Array) => "ARRAY",
-        Some(BtfKind::Struct) => "STRUCT",
-        Some(BtfKind::Union) => "UNION",
-        Some(BtfKind::Enum) => "ENUM",
-        Some(BtfKind::Fwd) => "FWD",
-        Some(BtfKind::FuncProto) => "FUNC_PROTO",
-        Some(BtfKind::Float) => "FLOAT",
-        Some(BtfKind::Enum64) => "ENUM64",
-        Some(_) => "UNKNOWN",
-    }
-}
-
-/// A structure of numbers only, nested and in arrays too (`__btf_type_is_scalar_struct`).
-pub(super) fn is_scalar_struct(btf: &Btf, ty: Option<Type<'_>>, depth: u32) -> bool {
-    let Some(Type::Struct(s) | Type::Union(s)) = ty else { return false };
-    s.members().all(|member| match btf.type_by_id(btf.skip_mods_and_typedefs(member.ty)) {
-        inner @ Some(Type::Struct(_) | Type::Union(_)) => {
-            depth < 3 && is_scalar_struct(btf, inner, depth + 1)
-        }
-        Some(Type::Array(array)) => {
-            array.nelems != 0 && is_scalar(btf.type_by_id(btf.skip_mods_and_typedefs(array.elem)))
-        }
-        other => is_scalar(other),
-    })
 }
 
 impl<'a> Verifier<'a> {
@@ -239,16 +205,7 @@ impl<'a> Verifier<'a> {
             }
             return self.check_ptr_off_reg(reg, regno, false);
         }
-        match reg.ty {
-            RegType::PtrToStack
-            | RegType::PtrToMapKey
-            | RegType::PtrToMapValue
-            | RegType::PtrToMem
-            | RegType::PtrToBuf
-            | RegType::Scalar => Ok(()),
-            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
-            _ => self.check_ptr_off_reg(reg, regno, false),
-        }
+        self.check_arg_off(reg, regno)
     }
 
     fn kfunc_ptr_arg_type(
@@ -259,7 +216,7 @@ impl<'a> Verifier<'a> {
         meta: &KfuncMeta<'a>,
     ) -> Res<ArgKind> {
         let is_session = matches!(meta.desc.name, "bpf_session_is_return" | "bpf_session_cookie");
-        if is_session || self.is_prog_ctx_type(arg.btf, arg.target) {
+        if is_session || self.is_ctx_pointer(arg.btf, arg.pointee) {
             return Ok(ArgKind::Ctx);
         }
         let with_size = size.is_some_and(|size| {
@@ -416,20 +373,6 @@ impl<'a> Verifier<'a> {
             have: alloc::format!("STRUCT {have}").into(),
         }))
     }
-}
-
-/// Whether a structure's first member, or the first of that, is `struct name` (`btf_struct_ids_match` without an offset).
-fn begins_with(btf: &Btf, mut id: u32, name: &str) -> bool {
-    // Structures nest no deeper than this in any kernel.
-    for _ in 0..32 {
-        let Some(Type::Struct(s)) = btf.type_by_id(id) else { return false };
-        let Some(first) = s.members().next() else { return false };
-        id = btf.skip_mods_and_typedefs(first.ty);
-        if matches!(btf.type_by_id(id), Some(Type::Struct(_))) && btf.type_name(id) == name {
-            return true;
-        }
-    }
-    false
 }
 
 /// Whether a pointer is one that the kernel vouches for (`is_trusted_reg`).

@@ -1,7 +1,5 @@
 //! Memory arguments of kfuncs and of global functions (`check_mem_reg`, `check_kfunc_mem_size_reg`).
 
-use stylet_btf::{Btf, Type};
-
 use super::helper::CallMeta;
 use super::kfunc::KfuncMeta;
 use super::kfunc_arg::Arg;
@@ -12,31 +10,7 @@ use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegState, RegType};
 use crate::rejection::{Reject, Res};
 
-/// Names of a program type's context structure (`bpf_ctx_convert`).
-fn ctx_names(prog: stylet_uapi::ProgType) -> &'static [&'static str] {
-    use stylet_uapi::ProgType as P;
-    match prog {
-        P::KPROBE => &["bpf_user_pt_regs_t", "pt_regs"],
-        P::PERF_EVENT => &["bpf_perf_event_data"],
-        P::SOCKET_FILTER | P::SCHED_CLS | P::SCHED_ACT | P::CGROUP_SKB | P::SK_SKB => {
-            &["__sk_buff"]
-        }
-        P::XDP => &["xdp_md"],
-        _ => &[],
-    }
-}
-
 impl Verifier<'_> {
-    /// A pointer to the context of this program's type (`btf_is_prog_ctx_type`).
-    pub(super) fn is_prog_ctx_type(
-        &self,
-        btf: &Btf,
-        target: Option<(u32, Option<Type<'_>>)>,
-    ) -> bool {
-        let Some((id, Some(Type::Struct(_)))) = target else { return false };
-        ctx_names(self.input.prog_type).contains(&btf.type_name(id))
-    }
-
     /// Program types that may write packets (`may_access_direct_pkt_data`).
     pub(super) fn may_write_packets(&self) -> bool {
         use stylet_uapi::ProgType as P;

@@ -6,7 +6,7 @@ use stylet_btf::Type;
 use stylet_catalog::KfuncFlags;
 
 use super::kfunc::KfuncMeta;
-use super::kfunc_arg::{is_scalar, kind_text};
+use super::types::{is_scalar, kind_text};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegFlags, RegState, RegType};
