@@ -5,6 +5,8 @@
 mod event;
 mod map;
 mod options;
+pub(crate) mod place;
+pub(crate) mod process;
 mod target;
 
 pub use event::{Event, EventSource, Lost, Printk, ProgStats};

@@ -2,12 +2,8 @@
 
 use super::Session;
 use crate::Error;
-use crate::session::{Ended, TargetId};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, pidfd_send_signal,
-    test_kill_process, waitid,
-};
+use crate::session::{Ended, TargetId, process};
+use rustix::process::{Pid, Signal, kill_process, pidfd_send_signal, test_kill_process};
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -91,9 +87,7 @@ impl Session {
             slot_leave: offset("stylet_slot_leave"),
         };
         let window = target.map_window(&spec).map_err(at(""))?;
-        let number = Pid::from_raw(pid).ok_or(Error::Bug { what: "process 0".into() })?;
-        let pidfd = pidfd_open(number, PidfdFlags::empty())
-            .map_err(|e| Error::System { what: "pidfd_open", source: e.into() })?;
+        let pidfd = process::open_pidfd(pid)?;
         let pidns = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
         let own_pidns = pidns("self").is_some() && pidns("self") == pidns(&pid.to_string());
         self.targets.push(TargetState {
@@ -147,22 +141,9 @@ impl Session {
     pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Ended>, Error> {
         let alive: Vec<usize> =
             (0..self.targets.len()).filter(|&i| !self.targets[i].ended).collect();
-        let mut fds: Vec<PollFd<'_>> =
-            alive.iter().map(|&i| PollFd::new(&self.targets[i].pidfd, PollFlags::IN)).collect();
-        let timeout = Timespec {
-            tv_sec: timeout.as_secs() as i64,
-            tv_nsec: i64::from(timeout.subsec_nanos()),
-        };
-        match poll(&mut fds, Some(&timeout)) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(e) => return Err(Error::System { what: "poll", source: e.into() }),
-        }
-        let ready: Vec<usize> = alive
-            .iter()
-            .zip(&fds)
-            .filter(|(_, fd)| !fd.revents().is_empty())
-            .map(|(&i, _)| i)
-            .collect();
+        let fds: Vec<&OwnedFd> = alive.iter().map(|&i| &self.targets[i].pidfd).collect();
+        let ready: Vec<usize> =
+            process::wait_any(&fds, timeout)?.into_iter().map(|i| alive[i]).collect();
         let due = if self.clock_set { CLOCK_EVERY } else { CLOCK_FIRST };
         if self.last_clock.elapsed() >= due {
             self.clock_set = self.arena.refresh_clock();
@@ -200,11 +181,7 @@ impl Session {
         let mut ended =
             Ended { target: TargetId(index), pid: state.pid, status: None, signal: None };
         if state.child {
-            let fd = std::os::fd::AsFd::as_fd(&state.pidfd);
-            if let Ok(Some(status)) = waitid(WaitId::PidFd(fd), WaitIdOptions::EXITED) {
-                ended.status = status.exit_status();
-                ended.signal = status.terminating_signal();
-            }
+            process::reap(&state.pidfd, &mut ended);
         }
         ended
     }
