@@ -85,9 +85,9 @@ pub enum Error {
         /// Where it is to be had, maybe empty.
         advice: &'static str,
     },
-    /// A program that changes the traced process, without leave.
+    /// A program that changes what it traces, without leave.
     #[error(
-        "{}: program '{prog}' {what}, which changes the traced process: allow it with --allow-write", object.display()
+        "{}: program '{prog}' {what}: allow it with --allow-write", object.display()
     )]
     WriteNotAllowed {
         /// The object.
@@ -232,9 +232,22 @@ pub enum Error {
         /// `instructions` or `machine code`.
         what: &'static str,
     },
-    /// The kernel backend was asked for.
-    #[error("the kernel backend does not exist yet: programs run in user space (--backend user)")]
-    NoKernelBackend,
+    /// A program of a kind that is not attached to anything.
+    #[error("program '{prog}' (SEC(\"{section}\")) is of a kind that is not attached here")]
+    Unattachable {
+        /// The program.
+        prog: String,
+        /// Its section.
+        section: String,
+    },
+    /// No such process.
+    #[error("process {pid}: {source}")]
+    NoProcess {
+        /// Its id.
+        pid: i32,
+        /// Why not.
+        source: io::Error,
+    },
     /// Nothing was attached.
     #[error("{what}")]
     NothingAttached {
@@ -277,8 +290,7 @@ impl Error {
             Error::Inject { source: stylet_inject::Error::Permission { .. }, .. } => {
                 Fault::Environment
             }
-            Error::NoKernelBackend
-            | Error::NotShown { .. }
+            Error::NotShown { .. }
             | Error::Unsupported { .. }
             | Error::Runtime { .. }
             | Error::System { .. } => Fault::Environment,

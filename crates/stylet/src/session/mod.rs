@@ -1,7 +1,9 @@
 //! What both backends share: what is asked of a session and what it answers.
 //!
-//! A [`user::Session`](crate::user::Session) and its counterpart of the kernel backend have the same methods.
+//! [`user::Session`](crate::user::Session) and [`kernel::Session`](crate::kernel::Session) have the same methods;
+//! [`Session`] is either of them.
 
+mod either;
 mod event;
 mod map;
 mod options;
@@ -9,6 +11,7 @@ pub(crate) mod place;
 pub(crate) mod process;
 mod target;
 
+pub use either::Session;
 pub use event::{Event, EventSource, Lost, Printk, ProgStats};
 pub(crate) use map::Source;
 pub use map::{Entry, MapView};

@@ -2,14 +2,18 @@
 
 use super::TargetId;
 use crate::Error;
+use std::path::PathBuf;
+use stylet_kernel::attach::Method;
 
 /// Choices for loading an object.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
     /// Allow programs that change what they trace.
     pub allow_write: bool,
-    /// Verbosity of the verifier's log in a rejection, 0 to 2.
+    /// Verbosity of the verifier's log in a rejection, 0 to 2: of the user backend's, as the kernel's is always whole.
     pub log_level: u32,
+    /// A file with the types that CO-RE takes for the kernel's (raw BTF, or an ELF file with it): kernel backend only.
+    pub btf: Option<PathBuf>,
 }
 
 /// Choices for attaching.
@@ -19,6 +23,8 @@ pub struct AttachOptions {
     pub overrides: Vec<Override>,
     /// What `bpf_get_attach_cookie` returns.
     pub cookies: Vec<ForProg<u64>>,
+    /// How single probes are attached: kernel backend only.
+    pub methods: Vec<ForProg<Method>>,
 }
 
 /// A choice for one program, or for all that have none of their own.

@@ -11,7 +11,7 @@ use stylet_diag::Finding;
 use stylet_object::{AttachTarget, MapSpec, ProgSpec, SlotValue};
 use stylet_runtime::host::MapId;
 use stylet_runtime::map::MapDef as ArenaMapDef;
-use stylet_uapi::{HelperId, ProgType};
+use stylet_uapi::ProgType;
 use stylet_verifier::{MapDef, VerifiedProg, verify};
 
 /// An object whose programs passed the verifier and whose code and maps are in the arena.
@@ -71,6 +71,13 @@ impl Session {
     /// # Errors
     /// [`Error::Object`], [`Error::Unsupported`], [`Error::Rejected`], [`Error::WriteNotAllowed`], [`Error::Runtime`].
     pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<usize, Error> {
+        if options.btf.is_some() {
+            return Err(Error::Unsupported {
+                object: object.path.clone(),
+                what: "a kernel's BTF".into(),
+                advice: "it needs --backend kernel",
+            });
+        }
         let mut object = relocate(object, &self.env_btf)?;
         for map in &mut object.spec.maps {
             prepare::adjust(map, self.arena.nslots());
@@ -242,13 +249,7 @@ pub(super) fn relocate(object: &Object, btf: &stylet_btf::Btf) -> Result<Object,
 
 /// Refuses a program that calls a helper with effects on the traced process.
 fn check_writes(path: &Path, prog: &ProgSpec, verified: &VerifiedProg) -> Result<(), Error> {
-    const EFFECTS: [(HelperId, &str); 4] = [
-        (HelperId::PROBE_WRITE_USER, "writes user memory (bpf_probe_write_user)"),
-        (HelperId::OVERRIDE_RETURN, "replaces a function's result (bpf_override_return)"),
-        (HelperId::SEND_SIGNAL, "sends signals (bpf_send_signal)"),
-        (HelperId::SEND_SIGNAL_THREAD, "sends signals (bpf_send_signal_thread)"),
-    ];
-    match EFFECTS.iter().find(|(id, _)| verified.facts().helpers.contains(&id.0)) {
+    match crate::effects::EFFECTS.iter().find(|(id, _)| verified.facts().helpers.contains(&id.0)) {
         Some((_, what)) => Err(Error::WriteNotAllowed {
             object: path.to_path_buf(),
             prog: prog.name.clone(),

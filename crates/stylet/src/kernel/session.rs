@@ -1,0 +1,176 @@
+//! Objects in the kernel, attached to processes or to the kernel itself.
+
+use super::process::TargetState;
+use super::read::Readers;
+use crate::session::{LoadOptions, ProgStats};
+use crate::{Error, Object, TargetId};
+use std::cell::RefCell;
+use std::path::Path;
+use stylet_btf::Btf;
+use stylet_kernel::read::StatsGuard;
+use stylet_kernel::{Kernel, Link, LoadOptions as KernelLoadOptions, load};
+use stylet_object::ProgSpec;
+
+/// What is loaded into the kernel and attached there. Dropped, all of it goes, except what is pinned.
+pub struct Session {
+    pub(super) kernel: Kernel,
+    pub(super) objects: Vec<Loaded>,
+    pub(super) targets: Vec<TargetState>,
+    pub(super) attached: Vec<AttachedLink>,
+    pub(super) readers: RefCell<Readers>,
+    /// Runs are counted while it lives, where we may.
+    _stats: Option<StatsGuard>,
+}
+
+/// An object whose programs passed the kernel's verifier.
+pub struct Loaded {
+    /// As it was loaded: fitted to the kernel.
+    pub(crate) object: Object,
+    pub(super) inner: stylet_kernel::Loaded,
+    /// Index in `Spec::progs` of each program of `inner`.
+    pub(super) specs: Vec<usize>,
+}
+
+/// A program's link.
+pub(super) struct AttachedLink {
+    pub prog: String,
+    pub link: Link,
+}
+
+impl Loaded {
+    /// The object as it was loaded: relocated, maps sized.
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Its programs.
+    pub fn progs(&self) -> impl Iterator<Item = (&stylet_kernel::Prog, &ProgSpec)> {
+        let specs = self.specs.iter().map(|&s| &self.object.spec.progs[s]);
+        self.inner.progs.iter().zip(specs)
+    }
+
+    /// Its maps, in the order of `Spec::maps`.
+    pub fn maps(&self) -> &[stylet_kernel::Map] {
+        &self.inner.maps
+    }
+}
+
+impl Session {
+    /// Of the running kernel.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`].
+    pub fn new() -> Result<Session, Error> {
+        let kernel = Kernel::open()?;
+        let stats = stylet_kernel::read::enable_stats(&kernel).ok();
+        Ok(Session {
+            kernel,
+            objects: Vec::new(),
+            targets: Vec::new(),
+            attached: Vec::new(),
+            readers: RefCell::default(),
+            _stats: stats,
+        })
+    }
+
+    /// The running kernel.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+
+    /// Objects loaded so far.
+    pub fn objects(&self) -> &[Loaded] {
+        &self.objects
+    }
+
+    /// Loads an object: fits it to the kernel, creates the maps, loads the programs. Returns its number in
+    /// [`Session::objects`].
+    ///
+    /// # Errors
+    /// [`Error::WriteNotAllowed`]; [`Error::Kernel`] for everything that the kernel refuses, and for objects that do not fit.
+    pub fn load(&mut self, object: &Object, options: &LoadOptions) -> Result<usize, Error> {
+        if !options.allow_write {
+            crate::effects::check(object)?;
+        }
+        let btf = options.btf.as_deref().map(read_btf).transpose()?;
+        let kernel_options =
+            KernelLoadOptions { core_btf: btf.as_ref(), ..KernelLoadOptions::default() };
+        let context = format!("{}: ", object.path.display());
+        let inner = load(&self.kernel, &object.spec, &kernel_options)
+            .map_err(|source| Error::Kernel { context, source: Box::new(source) })?;
+        let object = Object { path: object.path.clone(), spec: inner.spec.clone() };
+        let spec_of = |name: &str| {
+            let progs = object.spec.progs.iter().enumerate();
+            progs.filter(|(_, p)| p.autoload).find(|(_, p)| p.name == name).map(|(i, _)| i)
+        };
+        let specs: Option<Vec<usize>> = inner.progs.iter().map(|p| spec_of(p.name())).collect();
+        let specs =
+            specs.ok_or_else(|| Error::Bug { what: "a program without a specification".into() })?;
+        self.objects.push(Loaded { object, inner, specs });
+        let number = self.objects.len() - 1;
+        self.readers.borrow_mut().add(number, &self.objects[number])?;
+        Ok(number)
+    }
+
+    /// Pins every link and every map of a user's (no data sections) below a folder of a BPF file system, which is made: they
+    /// stay after the end of this process.
+    ///
+    /// # Errors
+    /// [`Error::Kernel`] for a name that exists already, and for what can not be pinned.
+    pub fn pin(&mut self, folder: &Path) -> Result<(), Error> {
+        stylet_kernel::link::ensure_bpffs()?;
+        std::fs::create_dir_all(folder)
+            .map_err(|source| Error::Read { path: folder.to_path_buf(), source })?;
+        let mut names: Vec<String> = Vec::new();
+        let mut unused = |name: &str| {
+            let name = name.replace('.', "_");
+            let same = names.iter().filter(|n| **n == name).count();
+            names.push(name.clone());
+            if same == 0 { name } else { format!("{name}_{}", same + 1) }
+        };
+        for attached in &mut self.attached {
+            attached.link.pin(folder.join(unused(&attached.prog)))?;
+        }
+        for loaded in &self.objects {
+            let maps = loaded.object.spec.maps.iter().zip(&loaded.inner.maps);
+            for (spec, map) in maps.filter(|(spec, _)| !spec.kind.is_internal()) {
+                map.pin(folder.join(unused(&spec.name)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How often each program ran.
+    pub fn stats(&self) -> Vec<ProgStats> {
+        let progs = self.objects.iter().flat_map(Loaded::progs);
+        progs
+            .map(|(prog, spec)| {
+                let stats = stylet_kernel::read::prog_stats(prog).unwrap_or_default();
+                ProgStats {
+                    name: spec.name.clone(),
+                    runs: self._stats.is_some().then_some(stats.run_cnt),
+                    misses: stats.recursion_misses,
+                }
+            })
+            .collect()
+    }
+
+    /// Number of a target in [`Session::targets`].
+    pub(super) fn target(&self, id: TargetId) -> Option<&TargetState> {
+        self.targets.get(id.0)
+    }
+}
+
+/// Types from a file: raw BTF, as in /sys/kernel/btf, or the `.BTF` section of an ELF file.
+fn read_btf(path: &Path) -> Result<Btf, Error> {
+    use object::{Object as _, ObjectSection as _};
+    let fail = |source| Error::Read { path: path.to_path_buf(), source };
+    let bytes = std::fs::read(path).map_err(fail)?;
+    let elf = object::File::parse(&*bytes).ok();
+    let section = elf.as_ref().and_then(|elf| elf.section_by_name(".BTF"));
+    let data = match &section {
+        Some(section) => section.data().map_err(|e| fail(std::io::Error::other(e)))?,
+        None => &bytes,
+    };
+    Btf::parse(data).map_err(|source| Error::Btf { object: path.to_path_buf(), source })
+}
