@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 use stylet::ForProg;
+use stylet::kernel::Method;
 
 const AFTER: &str = "\
 Exit codes: 0 done, 1 a program was rejected by the verifier, 2 bad input, 3 a privilege or a feature is missing here
@@ -14,7 +15,7 @@ Examples:
   stylet run examples/malloc.bpf.o -p 1234 --duration 10s --json
   stylet inspect examples/malloc.bpf.o --disasm";
 
-/// eBPF tracing in user space: runs ordinary BPF objects against ordinary processes, without root.
+/// eBPF tracing: runs ordinary BPF objects against ordinary processes, without root, or in the kernel.
 #[derive(Debug, Parser)]
 #[command(name = "stylet", version, propagate_version = true, after_help = AFTER)]
 pub struct Cli {
@@ -44,7 +45,7 @@ pub enum Command {
 pub enum Backend {
     /// Inside the traced processes: no root, no kernel BPF.
     User,
-    /// In the kernel, through bpf(2): refused, it does not exist yet.
+    /// In the kernel, through bpf(2): needs root.
     Kernel,
 }
 
@@ -59,7 +60,8 @@ pub struct RunArgs {
     pub pids: Vec<i32>,
     /// Attach a program whose section names no function, or to another function than its section's: [PROG=]PATH:FUNC[+OFFSET].
     ///
-    /// PATH is a library or an executable; PATH:0xOFFSET is an offset in the file, for programs without symbols. Without PROG:
+    /// In the kernel backend, what is right for the program's kind: FUNC[+OFFSET] for a kprobe, CATEGORY:NAME for a
+    /// tracepoint. PATH is a library or an executable; PATH:0xOFFSET is an offset in the file, for programs without symbols. Without PROG:
     /// every program whose section names none. Given several times for a program, it is attached to each.
     #[arg(short, long = "attach", value_name = "[PROG=]TARGET")]
     pub attach: Vec<String>,
@@ -90,12 +92,24 @@ pub struct RunArgs {
     /// Show the verifier's whole log when a program is rejected.
     #[arg(short, long)]
     pub verbose: bool,
-    /// Allow programs that change the traced process (bpf_probe_write_user, bpf_override_return, bpf_send_signal).
+    /// Allow programs that change what they trace (bpf_probe_write_user, bpf_override_return, bpf_send_signal, raw_tp.w).
     #[arg(long)]
     pub allow_write: bool,
     /// Where the programs run.
     #[arg(long, value_enum, default_value = "user")]
     pub backend: Backend,
+    /// How kprobes, uprobes and system call probes are attached; PROG=METHOD for one program (kernel backend).
+    ///
+    /// auto: the first that the kernel has of link, perf (an event with an ioctl), tracefs (an event made there).
+    #[arg(long = "method", value_name = "[PROG=]METHOD", value_parser = parse_method)]
+    pub methods: Vec<ForProg<Method>>,
+    /// Fit programs to the types of this file instead of the running kernel's: raw BTF, or an ELF file with it (kernel
+    /// backend).
+    #[arg(long, value_name = "FILE")]
+    pub btf: Option<PathBuf>,
+    /// Pin links and maps below this folder of a BPF file system: they stay after the end (kernel backend).
+    #[arg(long, value_name = "FOLDER")]
+    pub pin: Option<PathBuf>,
     /// Command to start and trace, after `--`.
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -167,12 +181,30 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * scale).map_err(|e| e.to_string())
 }
 
+/// The program of `[PROG=]CHOICE`, and the choice.
+fn for_prog(text: &str) -> (Option<String>, &str) {
+    match text.split_once('=') {
+        Some((prog, choice)) => (Some(prog.to_owned()), choice),
+        None => (None, text),
+    }
+}
+
+/// Parses `[PROG=]METHOD`.
+fn parse_method(text: &str) -> Result<ForProg<Method>, String> {
+    let (prog, name) = for_prog(text);
+    let value = match name {
+        "auto" => Method::Auto,
+        "link" => Method::PerfLink,
+        "perf" => Method::PerfIoctl,
+        "tracefs" => Method::Tracefs,
+        _ => return Err(format!("'{name}' is no method (auto, link, perf, tracefs)")),
+    };
+    Ok(ForProg { prog, value })
+}
+
 /// Parses `[PROG=]NUMBER`.
 fn parse_cookie(text: &str) -> Result<ForProg<u64>, String> {
-    let (prog, number) = match text.split_once('=') {
-        Some((prog, number)) => (Some(prog.to_owned()), number),
-        None => (None, text),
-    };
+    let (prog, number) = for_prog(text);
     let value = match number.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => number.parse(),
@@ -191,6 +223,9 @@ mod tests {
         assert_eq!(parse_cookie("0xff"), Ok(all));
         assert_eq!(parse_cookie("a=7"), Ok(ForProg { prog: Some("a".into()), value: 7 }));
         assert!(parse_cookie("a=").is_err());
+        let link = ForProg { prog: Some("a".into()), value: Method::PerfLink };
+        assert_eq!(parse_method("a=link"), Ok(link));
+        assert!(parse_method("ioctl").is_err());
         assert!(parse_cookie("18446744073709551616").is_err());
     }
 

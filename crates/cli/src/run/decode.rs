@@ -5,8 +5,7 @@
 //! type into BTF); else the only struct of that size that is no key or value of a map; else the only one that is.
 
 use std::collections::HashMap;
-use stylet::EventSource;
-use stylet::user::Session;
+use stylet::{EventSource, Session};
 use stylet_btf::{Btf, Kind, Type, TypeId};
 use stylet_object::Spec;
 
@@ -34,8 +33,8 @@ impl EventTypes {
         for choice in choices {
             types.choose(session, choice)?;
         }
-        for (index, object) in session.objects().iter().enumerate() {
-            types.guess(index, object.object().spec());
+        for (index, object) in session.objects().enumerate() {
+            types.guess(index, object.spec());
         }
         Ok(types)
     }
@@ -60,8 +59,8 @@ impl EventTypes {
         };
         let name = name.trim().trim_start_matches("struct ").trim_start_matches("union ");
         let mut found = false;
-        for (index, object) in session.objects().iter().enumerate() {
-            let spec = object.object().spec();
+        for (index, object) in session.objects().enumerate() {
+            let spec = object.spec();
             let Some(btf) = &spec.btf else { continue };
             let Some(ty) = named(btf, name) else { continue };
             match map.map(|m| spec.map_idx(m)) {

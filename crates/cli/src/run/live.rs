@@ -6,8 +6,7 @@ use crate::args::RunArgs;
 use crate::value::{hex, to_json};
 use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write};
-use stylet::user::Session;
-use stylet::{Error, Event, EventSource, TargetId};
+use stylet::{Error, Event, EventSource, Session, TargetId};
 use stylet_btf::value;
 
 /// Prints events, counts them, and remembers what stack traces need.
@@ -29,7 +28,7 @@ impl Live {
     pub fn new(session: &Session, args: &RunArgs) -> Result<Live, Error> {
         let types = EventTypes::new(session, &args.event_types)
             .map_err(|what| Error::EventType { what })?;
-        let rings = session.objects().iter().flat_map(|o| &o.object().spec().maps);
+        let rings = session.objects().flat_map(|o| &o.spec().maps);
         let rings = rings.filter(|m| {
             use stylet_uapi::MapType;
             matches!(m.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY)
@@ -96,7 +95,9 @@ impl Live {
             return printk(session, &event.data, self.json);
         }
         let EventSource::Map { object, map } = event.source else { return String::new() };
-        let spec = session.objects()[object].object().spec();
+        let Some(spec) = session.object(object).map(stylet::Object::spec) else {
+            return String::new();
+        };
         let name = &spec.maps[map].name;
         let typed = self.types.of(event.source, event.data.len()).zip(spec.btf.as_ref());
         if self.json {
@@ -169,7 +170,8 @@ fn source_name(session: &Session, source: EventSource) -> String {
     match source {
         EventSource::Printk => "trace_printk".into(),
         EventSource::Map { object, map } => {
-            session.objects()[object].object().spec().maps[map].name.clone()
+            let object = session.object(object);
+            object.map(|o| o.spec().maps[map].name.clone()).unwrap_or_default()
         }
     }
 }

@@ -4,8 +4,7 @@ use super::{hist, stacks};
 use crate::value::{as_integer, hex, to_json};
 use serde_json::{Value as Json, json};
 use std::fmt::Write as _;
-use stylet::user::Session;
-use stylet::{Entry, Error, MapKind, MapView};
+use stylet::{Entry, Error, MapKind, MapView, Session};
 use stylet_btf::{Btf, Type, TypeId, Value, value};
 use stylet_uapi::MapType;
 
@@ -13,7 +12,7 @@ use stylet_uapi::MapType;
 pub fn text(session: &Session, stacks: &stacks::Snapshots) -> Result<String, Error> {
     let mut out = String::new();
     each(session, |object, map| {
-        let btf = session.objects()[object].object().spec().btf.as_ref();
+        let btf = session.object(object).and_then(|o| o.spec().btf.as_ref());
         let shown = match map.spec().kind {
             MapKind::User => one_map(&map, btf, &|value| stacks.frames(session, object, value))?,
             _ => variables(&map, btf)?,
@@ -28,8 +27,8 @@ pub fn text(session: &Session, stacks: &stacks::Snapshots) -> Result<String, Err
 pub fn json(session: &Session, stacks: &stacks::Snapshots) -> Result<Vec<Json>, Error> {
     let mut all = Vec::new();
     each(session, |object, map| {
-        let loaded = session.objects()[object].object();
-        let btf = loaded.spec().btf.as_ref();
+        let loaded = session.object(object);
+        let btf = loaded.and_then(|o| o.spec().btf.as_ref());
         let spec = map.spec();
         let mut entries = Vec::new();
         for entry in visible_entries(&map)? {
@@ -55,7 +54,7 @@ pub fn json(session: &Session, stacks: &stacks::Snapshots) -> Result<Vec<Json>, 
         }
         all.push(json!({
             "type": "map",
-            "object": loaded.path().display().to_string(),
+            "object": loaded.map(|o| o.path().display().to_string()),
             "name": spec.name,
             "map_type": spec.map_type.to_string().to_lowercase(),
             "entries": entries,
@@ -71,8 +70,8 @@ fn each(
     session: &Session,
     mut show: impl FnMut(usize, MapView<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    for (object, loaded) in session.objects().iter().enumerate() {
-        for index in 0..loaded.map_ids().len() {
+    for (object, loaded) in session.objects().enumerate() {
+        for index in 0..loaded.spec().maps.len() {
             let Some(map) = session.map(object, index) else { continue };
             let constant = matches!(map.spec().kind, MapKind::Rodata | MapKind::Kconfig);
             let other = matches!(

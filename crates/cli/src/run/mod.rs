@@ -15,8 +15,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use stylet::user::Session;
-use stylet::{AttachOptions, Ended, Error, LoadOptions, Object, TargetId};
+use stylet::{AttachOptions, Ended, Error, LoadOptions, Object, Session, TargetId};
 
 /// Longest sleep between two looks at the rings.
 const IDLE: Duration = Duration::from_millis(20);
@@ -28,17 +27,24 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(250);
 /// Runs `args` to the end.
 pub fn run(args: &RunArgs) -> Result<(), Error> {
     plan::check(args);
-    if args.backend == Backend::Kernel {
-        return Err(Error::NoKernelBackend);
-    }
     let objects = plan::open(args)?;
     let attach = plan::attach_options(args)?;
     let stop = stop_flag()?;
-    let mut session = Session::new()?;
-    let options =
-        LoadOptions { allow_write: args.allow_write, log_level: u32::from(args.verbose) * 2 };
+    let mut session = match args.backend {
+        Backend::User => Session::user()?,
+        Backend::Kernel => Session::kernel()?,
+    };
+    let options = LoadOptions {
+        allow_write: args.allow_write,
+        log_level: u32::from(args.verbose) * 2,
+        btf: args.btf.clone(),
+    };
     for object in &objects {
         session.load(object, &options)?;
+    }
+    plan::warn_of_effects(&session);
+    if let Some(reason) = session.no_printk() {
+        eprintln!("warning: what programs print is not shown: {reason}");
     }
     let mut live = Live::new(&session, args)?;
     let result = trace(args, &mut session, &attach, &stop, &mut live);
@@ -46,13 +52,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
     let detached = session.detach_all();
     live.drain(&session)?;
     result?;
-    for report in detached? {
-        for (pid, tid) in report.left_mapped {
-            eprintln!(
-                "process {pid}: thread {tid} is still inside a probe; its memory stays mapped"
-            );
-        }
-    }
+    detached?.iter().for_each(|note| eprintln!("{note}"));
     summary(args, &session, &live)
 }
 
@@ -84,6 +84,9 @@ fn trace(
     if let Some(more @ 1..) = report.warnings.len().checked_sub(MAX_WARNINGS) {
         eprintln!("warning: {more} more functions could not be probed");
     }
+    if let Some(folder) = &args.pin {
+        session.pin(folder)?;
+    }
     eprintln!("{}", plan::attached_line(&report, session));
     for &target in &targets {
         live.snapshot(session, target);
@@ -92,7 +95,9 @@ fn trace(
     let began = Instant::now();
     let mut snapshot = Instant::now();
     let mut idle = Duration::from_millis(1);
-    while !stop.load(Ordering::Relaxed) && session.alive() > 0 && !live.is_full() {
+    // Without a process it goes on until it is stopped.
+    let over = |session: &Session| !targets.is_empty() && session.alive() == 0;
+    while !stop.load(Ordering::Relaxed) && !over(session) && !live.is_full() {
         if args.duration.is_some_and(|d| began.elapsed() >= d) {
             break;
         }

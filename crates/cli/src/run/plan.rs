@@ -1,15 +1,14 @@
 //! What the command line asks for, checked before anything is touched.
 
-use crate::args::{Cli, RunArgs};
+use crate::args::{Backend, Cli, RunArgs};
 use clap::CommandFactory;
 use clap::error::ErrorKind;
-use stylet::user::Session;
-use stylet::{AttachOptions, AttachReport, Error, Object, Override};
+use stylet::{AttachOptions, AttachReport, Error, Object, Override, Session};
 
 /// Ends the process with a usage error when the arguments make no sense together.
 pub fn check(args: &RunArgs) {
     const KIND: ErrorKind = ErrorKind::MissingRequiredArgument;
-    if args.pids.is_empty() && args.command.is_empty() {
+    if args.backend == Backend::User && args.pids.is_empty() && args.command.is_empty() {
         let message = "nothing to trace: give -p PID, or a command after --";
         let mut command = Cli::command();
         command.build();
@@ -57,20 +56,36 @@ pub fn attach_options(args: &RunArgs) -> Result<AttachOptions, Error> {
             .map(|text| Override::parse(text))
             .collect::<Result<_, _>>()?,
         cookies: args.cookies.clone(),
+        methods: args.methods.clone(),
     })
 }
 
-/// `attached 6 probes to process 123`.
+/// Names the programs that may change what they trace, and how.
+pub fn warn_of_effects(session: &Session) {
+    for object in session.objects() {
+        for prog in object.autoload_progs() {
+            for what in stylet::effects(prog) {
+                eprintln!("warning: program '{}' {what}", prog.name);
+            }
+        }
+    }
+}
+
+/// `attached 6 probes to process 123`, `attached 3 probes` where it is not about processes.
 pub fn attached_line(report: &AttachReport, session: &Session) -> String {
     let mut pids: Vec<String> = Vec::new();
     for attached in &report.attached {
-        let pid = attached.target.and_then(|t| session.pid(t)).unwrap_or(0).to_string();
+        let Some(pid) = attached.target.and_then(|t| session.pid(t)) else { continue };
+        let pid = pid.to_string();
         if !pids.contains(&pid) {
             pids.push(pid);
         }
     }
     let count: usize = report.attached.iter().map(|a| a.sites).sum();
     let probes = if count == 1 { "probe" } else { "probes" };
-    let processes = if pids.len() == 1 { "process" } else { "processes" };
-    format!("attached {count} {probes} to {processes} {}", pids.join(", "))
+    match pids.as_slice() {
+        [] => format!("attached {count} {probes}"),
+        [pid] => format!("attached {count} {probes} to process {pid}"),
+        _ => format!("attached {count} {probes} to processes {}", pids.join(", ")),
+    }
 }

@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use stylet::user::Session;
-use stylet::{Mappings, Symbolizer};
+use stylet::{Mappings, Session, Symbolizer};
 use stylet_btf::Value;
 use stylet_uapi::MapType;
 
@@ -47,7 +46,7 @@ impl Snapshots {
 
 /// The addresses of a stack in the object's first map of stack traces.
 fn stack(session: &Session, object: usize, id: u32) -> Option<Vec<u64>> {
-    let maps = &session.objects().get(object)?.object().spec().maps;
+    let maps = &session.object(object)?.spec().maps;
     let index = maps.iter().position(|m| m.map_type == MapType::STACK_TRACE)?;
     let values = session.map(object, index)?.lookup(&id.to_le_bytes()).ok()??;
     let bytes = values.into_iter().next()?;

@@ -70,6 +70,18 @@ impl Link {
     }
 }
 
+impl crate::Map {
+    /// Pins the map: it stays until the pin is removed and nothing else holds it.
+    ///
+    /// # Errors
+    /// [`Error::Pin`] for a path that exists, is in no BPF file system, or is not to be written.
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = path.as_ref();
+        let c_path = prepare(path)?;
+        sys::pin(std::os::fd::AsFd::as_fd(self), &c_path).map_err(|errno| refused(path, errno))
+    }
+}
+
 /// Opens what is pinned at a path; also says what it is: `link`, `prog`, `map`, or whatever the kernel calls it.
 ///
 /// # Errors
