@@ -25,6 +25,13 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
                 eprintln!("\n{}", rejection.log.trim_end());
             }
         }
+        Error::RejectedByKernel { object, prog, report, finding } => {
+            eprintln!("error: {}: program '{prog}' is rejected by the kernel", object.display());
+            eprintln!("{}", report.render(std::io::stderr().is_terminal()).trim_end());
+            if verbose {
+                eprintln!("\n{}", finding.log.trim_end());
+            }
+        }
         _ => eprintln!("error: {error}"),
     }
     if error.fault() == Fault::Bug {
@@ -39,7 +46,9 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
 
 fn to_json(error: &Error) -> serde_json::Value {
     let mut value = json!({"type": "error", "message": error.to_string()});
-    if let Error::Rejected { report, prog, .. } = error {
+    if let Error::Rejected { report, prog, .. } | Error::RejectedByKernel { report, prog, .. } =
+        error
+    {
         value["prog"] = json!(prog);
         value["rejection"] = serde_json::to_value(report).unwrap_or_default();
     }

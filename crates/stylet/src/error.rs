@@ -109,6 +109,18 @@ pub enum Error {
         /// The same for people.
         report: Box<stylet_diag::Report>,
     },
+    /// The kernel's verifier refuses a program.
+    #[error("{}: program '{prog}' is rejected by the kernel: {}", object.display(), finding.message)]
+    RejectedByKernel {
+        /// The object.
+        object: PathBuf,
+        /// The program.
+        prog: String,
+        /// What the kernel said; its log is whole.
+        finding: Box<stylet_diag::Finding>,
+        /// The same for people.
+        report: Box<stylet_diag::Report>,
+    },
     /// A symbol, a process or a site can not be had.
     #[error("{context}{source}")]
     Inject {
@@ -286,7 +298,7 @@ impl Error {
     /// Whose fault it is.
     pub fn fault(&self) -> Fault {
         match self {
-            Error::Rejected { .. } => Fault::Verdict,
+            Error::Rejected { .. } | Error::RejectedByKernel { .. } => Fault::Verdict,
             Error::Inject { source: stylet_inject::Error::Permission { .. }, .. } => {
                 Fault::Environment
             }

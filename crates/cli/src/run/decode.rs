@@ -52,6 +52,12 @@ impl EventTypes {
         }
     }
 
+    /// The type of an event that may have up to 7 bytes of padding: the kernel makes a perf event with the 4 bytes of its
+    /// length a multiple of 8.
+    pub fn of_padded(&self, source: EventSource, size: usize) -> Option<TypeId> {
+        (size.saturating_sub(7)..=size).rev().find_map(|len| self.of(source, len))
+    }
+
     fn choose(&mut self, session: &Session, choice: &str) -> Result<(), String> {
         let (map, name) = match choice.split_once('=') {
             Some((map, name)) => (Some(map), name),

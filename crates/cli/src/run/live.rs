@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use std::io::{BufWriter, Write};
 use stylet::{Error, Event, EventSource, Session, TargetId};
 use stylet_btf::value;
+use stylet_uapi::MapType;
 
 /// Prints events, counts them, and remembers what stack traces need.
 pub struct Live {
@@ -29,10 +30,8 @@ impl Live {
         let types = EventTypes::new(session, &args.event_types)
             .map_err(|what| Error::EventType { what })?;
         let rings = session.objects().flat_map(|o| &o.spec().maps);
-        let rings = rings.filter(|m| {
-            use stylet_uapi::MapType;
-            matches!(m.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY)
-        });
+        let rings =
+            rings.filter(|m| matches!(m.map_type, MapType::RINGBUF | MapType::PERF_EVENT_ARRAY));
         Ok(Live {
             types,
             snapshots: Snapshots::default(),
@@ -99,7 +98,14 @@ impl Live {
             return String::new();
         };
         let name = &spec.maps[map].name;
-        let typed = self.types.of(event.source, event.data.len()).zip(spec.btf.as_ref());
+        let padded = matches!(session, Session::Kernel(_))
+            && spec.maps[map].map_type == MapType::PERF_EVENT_ARRAY;
+        let len = event.data.len();
+        let ty = match padded {
+            true => self.types.of_padded(event.source, len),
+            false => self.types.of(event.source, len),
+        };
+        let typed = ty.zip(spec.btf.as_ref());
         if self.json {
             let data = match typed {
                 Some((ty, btf)) => to_json(&value::decode(btf, ty, &event.data)),

@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use stylet_btf::Btf;
 use stylet_kernel::list::{self, Holder, Holders, Kind, MapEntry, ProgEntry};
-use stylet_kernel::sys::{DumpWish, Errno, MapFd, ProgDump};
-use stylet_kernel::{Kernel, LinkInfo};
+use stylet_kernel::sys::{DumpWish, Errno, ProgDump};
+use stylet_kernel::{Kernel, LinkInfo, Map};
 use stylet_uapi::ProgType;
-use stylet_uapi::errno::ENOENT;
 
 /// A program of the kernel.
 #[derive(Clone, Debug)]
@@ -100,7 +99,7 @@ fn of(holders: &Holders, kind: Kind, id: u32) -> (Vec<PathBuf>, Vec<Holder>) {
 /// left out, and those that system calls can not read are empty.
 ///
 /// # Errors
-/// [`Error::System`].
+/// [`Error::System`], [`Error::Kernel`].
 pub fn read_map(fd: OwnedFd) -> Result<Vec<Entry>, Error> {
     let fail = |what| {
         move |errno: Errno| Error::System {
@@ -108,31 +107,14 @@ pub fn read_map(fd: OwnedFd) -> Result<Vec<Entry>, Error> {
             source: std::io::Error::from_raw_os_error(errno.0),
         }
     };
-    let map = MapFd::from_fd(fd).map_err(fail("BPF_OBJ_GET_INFO_BY_FD"))?;
-    let size = map.elem_size().map_err(fail("the number of CPUs"))?;
-    let mut entries = Vec::new();
-    let mut key: Option<Vec<u8>> = None;
-    loop {
-        let mut next = vec![0; map.key_size() as usize];
-        match map.get_next_key(key.as_deref(), &mut next) {
-            Ok(()) => {}
-            Err(errno) if errno.0 == ENOENT => return Ok(entries),
-            Err(errno) => return Err(fail("BPF_MAP_GET_NEXT_KEY")(errno)),
-        }
-        let mut value = vec![0; size];
-        let values = match map.lookup_elem(&next, &mut value, 0) {
-            Ok(()) if map.is_percpu() => {
-                let one = map.value_size() as usize;
-                let stride = one.next_multiple_of(8).max(8);
-                value.chunks_exact(stride).map(|copy| copy[..one].to_vec()).collect()
-            }
-            Ok(()) => vec![value],
-            // An empty slot of a map of maps, programs or events, or gone meanwhile.
-            Err(_) => Vec::new(),
-        };
-        entries.push(Entry { key: next.clone(), values });
-        key = Some(next);
-    }
+    let map = Map::from_fd(fd).map_err(fail("BPF_OBJ_GET_INFO_BY_FD"))?;
+    let keys = map.keys()?;
+    let one = |key: Vec<u8>| {
+        // Not to be read: an empty slot of a map of maps, programs or events, or gone meanwhile.
+        let values = map.lookup_percpu(&key, 0).ok().flatten().unwrap_or_default();
+        Entry { key, values }
+    };
+    Ok(keys.into_iter().map(one).collect())
 }
 
 /// The type of a program of the kernel; `None` when it is gone.

@@ -2,11 +2,14 @@
 
 use super::process::TargetState;
 use super::read::Readers;
+use crate::prepare::{self, Infos};
 use crate::session::{LoadOptions, ProgStats};
 use crate::{Error, Object, TargetId};
 use std::cell::RefCell;
 use std::path::Path;
 use stylet_btf::Btf;
+use stylet_catalog::Env;
+use stylet_diag::Finding;
 use stylet_kernel::read::StatsGuard;
 use stylet_kernel::{Kernel, Link, LoadOptions as KernelLoadOptions, load};
 use stylet_object::ProgSpec;
@@ -95,9 +98,8 @@ impl Session {
         let btf = options.btf.as_deref().map(read_btf).transpose()?;
         let kernel_options =
             KernelLoadOptions { core_btf: btf.as_ref(), ..KernelLoadOptions::default() };
-        let context = format!("{}: ", object.path.display());
         let inner = load(&self.kernel, &object.spec, &kernel_options)
-            .map_err(|source| Error::Kernel { context, source: Box::new(source) })?;
+            .map_err(|error| refused(&self.kernel, object, error))?;
         let object = Object { path: object.path.clone(), spec: inner.spec.clone() };
         let spec_of = |name: &str| {
             let progs = object.spec.progs.iter().enumerate();
@@ -158,6 +160,35 @@ impl Session {
     /// Number of a target in [`Session::targets`].
     pub(super) fn target(&self, id: TargetId) -> Option<&TargetState> {
         self.targets.get(id.0)
+    }
+}
+
+/// A refusal with what the kernel's log says, by C line where the object has lines; any other error with the object's name.
+fn refused(kernel: &Kernel, object: &Object, error: stylet_kernel::Error) -> Error {
+    let context = format!("{}: ", object.path.display());
+    let stylet_kernel::Error::Rejected { prog, errno, log } = &error else {
+        return Error::Kernel { context, source: Box::new(error) };
+    };
+    let Some(spec) = object.spec.progs.iter().find(|p| p.name == *prog) else {
+        return Error::Kernel { context, source: Box::new(error) };
+    };
+    let finding = Finding::from_kernel_log(errno.0, log);
+    if finding.message.is_empty() {
+        return Error::Kernel { context, source: Box::new(error) };
+    }
+    // Slots are the same before and after the fitting to the kernel.
+    let infos = Infos::new(spec);
+    let maps: Vec<_> = object.spec.maps.iter().map(prepare::map_def).collect();
+    let mut env = Env::kernel(kernel.release());
+    if let Some(btf) = kernel.vmlinux() {
+        env = env.with_btf(btf.clone());
+    }
+    let report = stylet_diag::explain(&env, &infos.input(&object.spec, spec, &maps, 0), &finding);
+    Error::RejectedByKernel {
+        object: object.path.clone(),
+        prog: prog.clone(),
+        finding: Box::new(finding),
+        report: Box::new(report),
     }
 }
 

@@ -33,6 +33,13 @@ impl Session {
         options: &AttachOptions,
     ) -> Result<AttachReport, Error> {
         options.overrides.iter().try_for_each(Override::check_place)?;
+        if !options.methods.is_empty() {
+            return Err(Error::Unsupported {
+                object: self.objects.first().map(|o| o.object.path.clone()).unwrap_or_default(),
+                what: "a choice of methods to attach".into(),
+                advice: "it needs --backend kernel",
+            });
+        }
         place::check_overrides(&options.overrides, self.objects.iter().map(Loaded::object))?;
         let mut outcomes = Vec::new();
         for &target in targets {
