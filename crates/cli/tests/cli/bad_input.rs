@@ -30,8 +30,13 @@ pub fn trials() -> Vec<Trial> {
             output.error(3, "kernel function 'do_unlinkat'");
             output.error(3, "--backend kernel");
         }),
-        trial("kernel_backend", || {
-            run("run examples/malloc.bpf.o --backend kernel -- true").error(3, "kernel backend");
+        trial("kernel_options", || {
+            let calls = object("calls");
+            for option in ["--pin /sys/fs/bpf/no", "--btf /no", "--method link"] {
+                let output = run(&format!("run {calls} {option} -- true"));
+                assert_eq!(output.code, 3, "{option}: {}", output.stderr);
+                assert!(output.stderr.contains("it needs --backend kernel"), "{}", output.stderr);
+            }
         }),
         trial("rejected", rejected),
         trial("global_variables", globals),

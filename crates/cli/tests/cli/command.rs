@@ -217,6 +217,30 @@ pub fn run(words: &str) -> Output {
     Run::start(words.split_whitespace()).finish()
 }
 
+/// The same as a user without rights; `None` where that is not possible.
+pub fn run_as_nobody(words: &str) -> Option<Output> {
+    use std::os::unix::process::CommandExt;
+    const NOBODY: u32 = 65534;
+    let mut command = stylet();
+    command.args(words.split_whitespace()).uid(NOBODY).gid(NOBODY);
+    let output = command.stdin(Stdio::null()).output().ok()?;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    Some(Output { code: output.status.code().unwrap_or(-1), stdout, stderr })
+}
+
+/// Whether something comes true while there is patience.
+pub fn eventually(test: impl Fn() -> bool) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < PATIENCE {
+        if test() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    false
+}
+
 /// Path of a prebuilt object of these tests.
 pub fn object(name: &str) -> String {
     format!("filetests/cli/{name}.bpf.o")

@@ -7,6 +7,8 @@ mod bad_target;
 mod command;
 mod events;
 mod inspect;
+
+mod kernel;
 mod kfuncs;
 mod lifecycle;
 mod maps;
@@ -27,6 +29,7 @@ fn main() {
         bad_target::trials(),
         events::trials(),
         inspect::trials(),
+        kernel::trials(),
         lifecycle::trials(),
         kfuncs::trials(),
         maps::trials(),
@@ -38,6 +41,17 @@ fn main() {
 fn trial(name: &str, run: fn()) -> Trial {
     Trial::test(name, move || {
         run();
+        Ok(())
+    })
+}
+
+/// A named test of the kernel backend; skipped where the kernel does not let us load programs and probe processes.
+fn kernel(name: &'static str, run: fn()) -> Trial {
+    Trial::test(name, move || {
+        match kernel::no_kernel() {
+            Some(reason) => println!("skipped {name}: {reason}"),
+            None => run(),
+        }
         Ok(())
     })
 }
