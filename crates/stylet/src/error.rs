@@ -109,6 +109,18 @@ pub enum Error {
         /// The same for people.
         report: Box<stylet_diag::Report>,
     },
+    /// The kernel does not let programs of this type call a helper that it has.
+    #[error("{}: program '{prog}': the kernel withholds {helper}: {why}", object.display())]
+    HelperWithheld {
+        /// The object.
+        object: PathBuf,
+        /// The program.
+        prog: String,
+        /// The helper.
+        helper: &'static str,
+        /// What would provide it.
+        why: &'static str,
+    },
     /// The kernel's verifier refuses a program.
     #[error("{}: program '{prog}' is rejected by the kernel: {}", object.display(), finding.message)]
     RejectedByKernel {
@@ -303,6 +315,7 @@ impl Error {
                 Fault::Environment
             }
             Error::NotShown { .. }
+            | Error::HelperWithheld { .. }
             | Error::Unsupported { .. }
             | Error::Runtime { .. }
             | Error::System { .. } => Fault::Environment,

@@ -143,7 +143,7 @@ fn leaves_nothing() {
     use rustix::process::Signal;
     let mut target = Target::start();
     for signal in [Signal::INT, Signal::TERM, Signal::KILL] {
-        let mut tracer = trace("calls", &target, &[]);
+        let tracer = trace("calls", &target, &[]);
         target.ask("call 1");
         let pid = tracer.pid().as_raw_pid();
         let [progs, maps, links] = ["progs", "maps", "links"].map(|kind| held_by(pid, kind));
@@ -262,7 +262,7 @@ fn btf_file() {
 /// Field by field what bpftool says of the same objects.
 fn list_as_bpftool() {
     let mut target = Target::start();
-    let mut tracer = trace("calls", &target, &[]);
+    let tracer = trace("calls", &target, &[]);
     target.ask("call 1");
     let pid = tracer.pid().as_raw_pid();
     for (kind, theirs) in [("progs", "prog"), ("maps", "map"), ("links", "link")] {
@@ -272,8 +272,9 @@ fn list_as_bpftool() {
         let ours = output.json()[0].as_array().cloned().unwrap_or_default();
         for id in ids {
             let ours = ours.iter().find(|e| e["id"] == id).expect("listed");
-            let shown = Command::new("bpftool").args(["-j", theirs, "show", "id", &id.to_string()]);
-            let Some(theirs) = bpftool(shown) else { return println!("skipped: no bpftool") };
+            let Some(theirs) = bpftool(&["-j", theirs, "show", "id", &id.to_string()]) else {
+                return println!("skipped: no bpftool");
+            };
             for (name, value) in theirs.as_object().expect("an object") {
                 // Seconds are rounded; newer ones say more.
                 if !["loaded_at", "orphaned", "metadata"].contains(&name.as_str()) {
@@ -288,15 +289,15 @@ fn list_as_bpftool() {
 }
 
 /// What bpftool says as JSON; `None` where there is none that works.
-fn bpftool(command: &mut Command) -> Option<Value> {
-    let output = command.output().ok()?;
+fn bpftool(args: &[&str]) -> Option<Value> {
+    let output = Command::new("bpftool").args(args).output().ok()?;
     let value: Value = serde_json::from_slice(&output.stdout).ok()?;
     output.status.success().then_some(value)
 }
 
 fn inspect_program() {
     let target = Target::start();
-    let mut tracer = trace("calls", &target, &[]);
+    let tracer = trace("calls", &target, &[]);
     let pid = tracer.pid().as_raw_pid();
     let id = held_by(pid, "progs")[0];
     run(&format!("inspect prog:{id}")).shows(&["KPROBE", "called", &format!("stylet ({pid})")]);
@@ -323,7 +324,7 @@ fn inspect_program() {
 
 fn inspect_map() {
     let mut target = Target::start();
-    let mut tracer = trace("calls", &target, &[]);
+    let tracer = trace("calls", &target, &[]);
     target.ask("call 4");
     let pid = tracer.pid().as_raw_pid();
     let output = run("list maps --json");

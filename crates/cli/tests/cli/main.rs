@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod backends;
 mod bad_input;
 mod bad_target;
 mod command;
@@ -25,6 +26,7 @@ fn main() {
     let args = Arguments::from_args();
     let trials = [
         attach::trials(),
+        backends::trials(),
         bad_input::trials(),
         bad_target::trials(),
         events::trials(),

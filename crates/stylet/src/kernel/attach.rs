@@ -7,8 +7,8 @@ use crate::session::{AttachOptions, AttachReport, ForProg, TargetId};
 use crate::{Error, Object};
 use stylet_kernel::attach::{
     self, ALL_PROCESSES, IterOpts, KprobeMultiOpts, KprobeOpts, KsyscallOpts, Method,
-    PerfEventOpts, PerfMethod, RawTpOpts, Sampling, TracepointOpts, TracingOpts, UprobeMultiOpts,
-    UprobeOpts, UsdtOpts,
+    PerfEventOpts, PerfMethod, Places, RawTpOpts, Sampling, TracepointOpts, TracingOpts,
+    UprobeMultiOpts, UprobeOpts, UsdtOpts,
 };
 use stylet_kernel::{Kernel, Link, LinkDetails, Prog};
 use stylet_object::{AttachTarget, ProgSpec};
@@ -193,8 +193,15 @@ impl Wish<'_> {
             self.no_cookie()?;
             return Ok(attach::kprobe_multi(kernel, prog, &opts)?);
         }
-        if let Some(opts) = UprobeMultiOpts::from_target(to) {
-            self.no_cookie()?;
+        if let Some(mut opts) = UprobeMultiOpts::from_target(to) {
+            // One function by its name may have a cookie.
+            match opts.places.clone() {
+                Places::Pattern(name) if cookie != 0 && !name.contains(['*', '?']) => {
+                    opts.places = Places::Functions(vec![name]);
+                    opts.cookies = vec![cookie];
+                }
+                _ => self.no_cookie()?,
+            }
             return Ok(attach::uprobe_multi(kernel, prog, &UprobeMultiOpts { pid, ..opts })?);
         }
         self.others()

@@ -163,6 +163,27 @@ impl Session {
     }
 }
 
+/// Helpers of KPROBE programs that a kernel has or not by its configuration (`kprobe_prog_func_proto`,
+/// `bpf_tracing_func_proto`, kernel/trace/bpf_trace.c), and what that hangs on.
+const WITHHELD: [(&str, &str); 2] = [
+    (
+        "bpf_probe_write_user",
+        "it is locked down (see lockdown in kernel_lockdown(7)); boot it without lockdown, or use --backend user",
+    ),
+    (
+        "bpf_override_return",
+        "it is built without CONFIG_BPF_KPROBE_OVERRIDE; for functions of processes use --backend user",
+    ),
+];
+
+/// Whether the kernel refused for that helper: `unknown func` before 6.11, `program of this type cannot use helper` since.
+fn withholds(finding: &Finding, helper: &str) -> bool {
+    let named = format!("{helper}#");
+    finding.message.contains(&named)
+        && (finding.message.contains("unknown func")
+            || finding.message.contains("cannot use helper"))
+}
+
 /// A refusal with what the kernel's log says, by C line where the object has lines; any other error with the object's name.
 fn refused(kernel: &Kernel, object: &Object, error: stylet_kernel::Error) -> Error {
     let context = format!("{}: ", object.path.display());
@@ -175,6 +196,10 @@ fn refused(kernel: &Kernel, object: &Object, error: stylet_kernel::Error) -> Err
     let finding = Finding::from_kernel_log(errno.0, log);
     if finding.message.is_empty() {
         return Error::Kernel { context, source: Box::new(error) };
+    }
+    if let Some(&(helper, why)) = WITHHELD.iter().find(|(helper, _)| withholds(&finding, helper)) {
+        let (object, prog) = (object.path.clone(), prog.clone());
+        return Error::HelperWithheld { object, prog, helper, why };
     }
     // Slots are the same before and after the fitting to the kernel.
     let infos = Infos::new(spec);
