@@ -1,5 +1,6 @@
 //! `cargo xtask bench SUBJECT`: measurements as ratios in one interleaved run.
 
+mod attach;
 mod jit;
 mod kernel;
 mod probes;
@@ -15,7 +16,9 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         [subject] if subject == "probes" => probes::run(root),
         [subject] if subject == "startup" => startup::run(),
         [subject, object] if subject == "startup-once" => startup::once(root, object),
+        [subject] if subject == "attach" => attach::run(root),
+        [subject, object, pid] if subject == "attach-once" => attach::once(object, pid),
         [subject] if subject == "target" => target::serve(),
-        _ => Err("usage: cargo xtask bench probes | startup | jit [KERNEL...]".into()),
+        _ => Err("usage: cargo xtask bench probes | startup | attach | jit [KERNEL...]".into()),
     }
 }
