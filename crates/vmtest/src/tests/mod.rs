@@ -15,13 +15,19 @@ mod nbd;
 topics! {
     env
     iter
+    kprobe
+    ksyscall
     links
+    multi
     perf
     raw
     raw_tp
     raw_tp_writable
     read
+    session
     tracing
+    uprobe
+    usdt
 }
 
 /// All tests with their topics, in the order of the list.
