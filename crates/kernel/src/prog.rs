@@ -202,6 +202,11 @@ fn refused(kernel: &Kernel, load: &ProgLoad<'_>, errno: Errno, log: String) -> E
             return error;
         }
     }
+    // A program for a kind of attaching that is not there uses what is not there either: the kind is what to name.
+    let kind = Feature::of_attach_type(load.attach_type).map(|feature| kernel.require(feature));
+    if let Some(Err(error @ Error::Missing { .. })) = kind {
+        return error;
+    }
     let error = Error::Rejected { prog: load.name.to_string(), errno, log };
     debug_assert_eq!(error.fault(), Fault::Verdict);
     error

@@ -10,6 +10,7 @@ pub mod guest;
 pub mod init;
 mod leftover;
 pub mod objects;
+pub mod probe;
 pub mod runner;
 pub mod selftest;
 pub mod target;

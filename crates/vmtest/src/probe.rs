@@ -1,7 +1,6 @@
 //! Objects that are built on `filetests/kernel/probe.h`: loading them, and what their programs saw.
 
-use stylet_kernel::load::{LoadOptions, Loaded, load};
-use stylet_kernel::{Error, Kernel, Map, Prog};
+use stylet_kernel::{Error, Kernel, LoadOptions, Loaded, Map, Prog, load};
 use stylet_object::Spec;
 
 use crate::guest::Guest;
@@ -36,9 +35,9 @@ const HEAD: usize = 2;
 impl Probes {
     /// Loads `filetests/kernel/NAME.bpf.o`.
     pub fn load(guest: &Guest, name: &str) -> Result<Probes, Failure> {
-        let kernel = Kernel::open().map_err(failure)?;
+        let kernel = Kernel::open()?;
         let spec = Spec::parse(&guest.object(name)?)?;
-        let loaded = load(&kernel, &spec, &LoadOptions::default()).map_err(failure)?;
+        let loaded = load(&kernel, &spec, &LoadOptions::default())?;
         Ok(Probes { kernel, loaded })
     }
 
@@ -57,12 +56,12 @@ impl Probes {
         let mut value = vec![0; map.value_size() as usize];
         value[..8].copy_from_slice(&u64::from(target).to_ne_bytes());
         value[8] = suppress.into();
-        map.update(&[0; 4], &value, 0).map_err(failure)
+        Ok(map.update(&[0; 4], &value, 0)?)
     }
 
     /// What was seen at entries and at returns.
     pub fn seen(&self) -> Result<(Side, Side), Failure> {
-        let value = self.map()?.lookup(&[0; 4], 0).map_err(failure)?.unwrap_or_default();
+        let value = self.map()?.lookup(&[0; 4], 0)?.unwrap_or_default();
         let words: Vec<u64> = value
             .chunks_exact(8)
             .map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
@@ -81,16 +80,6 @@ impl Probes {
         };
         assert!(words.len() >= HEAD + 2 * SIDE, "{} words in .bss", words.len());
         Ok((side(HEAD), side(HEAD + SIDE)))
-    }
-}
-
-/// The library's error as the end of a test: what the kernel has not got is [`Failure::Missing`].
-pub fn failure(error: Error) -> Failure {
-    match error {
-        Error::Missing { errno, .. } => {
-            Failure::Missing { message: error.to_string(), errno: errno.map(|errno| errno.0) }
-        }
-        error => error.into(),
     }
 }
 

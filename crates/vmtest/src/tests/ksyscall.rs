@@ -4,7 +4,7 @@ use stylet_kernel::Error;
 use stylet_kernel::attach::{KsyscallOpts, Method, ksyscall};
 
 use crate::guest::Guest;
-use crate::probe::{Probes, failure, our_events, refused};
+use crate::probe::{Probes, our_events, refused};
 use crate::test::{Failure, Outcome, Test};
 
 pub const TESTS: &[Test] = &[Test::new("lseek", lseek), Test::new("refusals", refusals)];
@@ -14,7 +14,7 @@ fn lseek(guest: &Guest) -> Outcome {
     for method in [Method::Auto, Method::PerfIoctl, Method::Tracefs] {
         let attach = |name, ret| {
             let opts = KsyscallOpts { ret, method, ..KsyscallOpts::new("lseek") };
-            ksyscall(&probes.kernel, probes.prog(name)?, &opts).map_err(failure)
+            ksyscall(&probes.kernel, probes.prog(name)?, &opts).map_err(Failure::from)
         };
         let links = [attach("entry", false)?, attach("ret", true)?];
         probes.watch(std::process::id(), false)?;

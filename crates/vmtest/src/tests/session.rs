@@ -5,7 +5,7 @@ use stylet_kernel::attach::{
 };
 
 use crate::guest::Guest;
-use crate::probe::{Probes, Side, failure};
+use crate::probe::{Probes, Side};
 use crate::target::{Caller, vmtest_add};
 use crate::test::{Outcome, Test};
 
@@ -15,7 +15,7 @@ pub const TESTS: &[Test] = &[
 ];
 
 /// The program's session cookie for its third call.
-const THIRD: u64 = 0x5e55_1003;
+const THIRD: u64 = 0x5e5_5103;
 
 fn check((entry, returned): &(Side, Side), suppress: bool, rc: u64) {
     assert_eq!(entry.hits, 3);
@@ -29,7 +29,7 @@ fn check((entry, returned): &(Side, Side), suppress: bool, rc: u64) {
 fn kprobe(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "ksession")?;
     let opts = KprobeMultiOpts::new(Functions::Names(vec!["__x64_sys_getppid".into()]));
-    let _link = kprobe_multi(&probes.kernel, probes.prog("session")?, &opts).map_err(failure)?;
+    let _link = kprobe_multi(&probes.kernel, probes.prog("session")?, &opts)?;
     for suppress in [false, true] {
         probes.watch(std::process::id(), suppress)?;
         let mut parent = 0;
@@ -46,7 +46,7 @@ fn uprobe(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "usession")?;
     let places = Places::Functions(vec!["vmtest_add".into()]);
     let opts = UprobeMultiOpts::new(guest.exe().to_string_lossy(), places);
-    let _link = uprobe_multi(&probes.kernel, probes.prog("session")?, &opts).map_err(failure)?;
+    let _link = uprobe_multi(&probes.kernel, probes.prog("session")?, &opts)?;
     let mut child = Caller::start(|x| vmtest_add(x, 30))?;
     for suppress in [false, true] {
         probes.watch(child.pid(), suppress)?;

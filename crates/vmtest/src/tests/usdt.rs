@@ -4,7 +4,7 @@ use stylet_kernel::Error;
 use stylet_kernel::attach::{UsdtOpts, usdt};
 
 use crate::guest::Guest;
-use crate::probe::{Probes, failure, refused};
+use crate::probe::{Probes, refused};
 use crate::target::{Caller, markers, semaphore};
 use crate::test::{Outcome, Test};
 
@@ -26,7 +26,7 @@ fn arguments(guest: &Guest) -> Outcome {
     // The records of a marker are given back: more attachments than there are records.
     for round in 0..200 {
         let opts = UsdtOpts { cookie: 0xc00 + round, ..on(guest, "marker", &child) };
-        let link = usdt(&probes.kernel, probes.prog("marker")?, &opts).map_err(failure)?;
+        let link = usdt(&probes.kernel, probes.prog("marker")?, &opts)?;
         if round % 66 == 0 {
             probes.watch(child.pid(), false)?;
             // 1: the place with registers and memory; 2: the one with a constant.
@@ -39,7 +39,7 @@ fn arguments(guest: &Guest) -> Outcome {
             let (seen, _) = probes.seen()?;
             assert_eq!((seen.hits, seen.args, seen.rc), (2, [(-5_i64).cast_unsigned(), 0, 0], 1));
         }
-        link.detach().map_err(failure)?;
+        link.detach()?;
     }
     child.call(1)?;
     assert_eq!(probes.seen()?.0.hits, 2, "after detach");
@@ -52,7 +52,7 @@ fn guarded(guest: &Guest) -> Outcome {
     let mut child = Caller::start(|x| if semaphore() == 0 { 0 } else { markers(x) })?;
     assert_eq!(child.call(3)?, 0);
     let opts = on(guest, "guarded", &child);
-    let link = usdt(&probes.kernel, probes.prog("marker")?, &opts).map_err(failure)?;
+    let link = usdt(&probes.kernel, probes.prog("marker")?, &opts)?;
     probes.watch(child.pid(), false)?;
     assert_eq!(child.call(3)?, 3);
     assert_eq!(probes.seen()?.0.hits, 1);

@@ -1,5 +1,11 @@
 //! Functions to probe, and processes that call them.
 
+mod many;
+mod marker;
+
+pub use many::{MANY, call_many};
+pub use marker::{markers, semaphore, semaphore_address};
+
 use std::hint::black_box;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 
