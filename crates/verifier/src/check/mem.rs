@@ -158,6 +158,9 @@ impl Verifier<'_> {
                 self.note_mem(MemKind::Checked);
                 self.load_unknown(&a);
             }
+            RegType::PtrToBtfId if type_known => {
+                return Err(Reject::unsupported("accesses of kernel objects"));
+            }
             RegType::ConstPtrToMap if type_known => {
                 return Err(Reject::unsupported("reading struct bpf_map"));
             }
