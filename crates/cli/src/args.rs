@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run BPF objects against a command or running processes.
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Show what is in a BPF object, or in the kernel: programs, maps, BTF, instructions, machine code.
     Inspect(InspectArgs),
     /// List the kernel's programs, maps and links, and who holds them.

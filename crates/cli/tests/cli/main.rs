@@ -8,7 +8,6 @@ mod bad_target;
 mod command;
 mod events;
 mod inspect;
-
 mod kernel;
 mod kfuncs;
 mod lifecycle;
