@@ -1,5 +1,6 @@
 //! [`Env`]: everything the verifier may know about where a program is to run.
 
+use crate::ctx::{self, CtxAccess, CtxLoad, SockKind};
 use crate::helpers;
 use crate::map_func;
 use crate::prog_info::{self, ProgTypeInfo};
@@ -153,6 +154,21 @@ impl Env {
     /// Context, return range and attach types of a tracing program type; `None` for other types.
     pub fn prog_info(&self, prog_type: ProgType) -> Option<&'static ProgTypeInfo> {
         prog_info::of(prog_type)
+    }
+
+    /// What an access of a context with [`CtxKind::Fields`](crate::CtxKind::Fields) gives; `None` when it is refused.
+    pub fn ctx_access(
+        &self,
+        prog_type: ProgType,
+        attach_type: AttachType,
+        access: CtxAccess,
+    ) -> Option<CtxLoad> {
+        ctx::access(prog_type, attach_type, access)
+    }
+
+    /// Whether a field of a socket may be read.
+    pub fn sock_access(&self, kind: SockKind, access: CtxAccess) -> bool {
+        ctx::sock_access(kind, access)
     }
 
     /// Whether helper `id` may be called with a map of this type (`check_map_func_compatibility`).

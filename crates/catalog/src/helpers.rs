@@ -57,6 +57,34 @@ fn variant(id: u32, prog_type: ProgType) -> Option<&'static FuncProto> {
     rows.find(|(types, h)| h.proto.id == id && types.contains(&prog_type)).map(|(_, h)| &h.proto)
 }
 
+/// Whether the hook of a cgroup program has a return value to ask for (`cgroup_common_func_proto`).
+fn has_retval(prog_type: ProgType, attach_type: AttachType) -> bool {
+    use AttachType as A;
+    let cgroup = matches!(
+        prog_type,
+        ProgType::CGROUP_SKB
+            | ProgType::CGROUP_SOCK
+            | ProgType::CGROUP_SOCK_ADDR
+            | ProgType::SOCK_OPS
+    );
+    let without = matches!(
+        attach_type,
+        A::CGROUP_INET_INGRESS
+            | A::CGROUP_INET_EGRESS
+            | A::CGROUP_SOCK_OPS
+            | A::CGROUP_UDP4_RECVMSG
+            | A::CGROUP_UDP6_RECVMSG
+            | A::CGROUP_UNIX_RECVMSG
+            | A::CGROUP_INET4_GETPEERNAME
+            | A::CGROUP_INET6_GETPEERNAME
+            | A::CGROUP_UNIX_GETPEERNAME
+            | A::CGROUP_INET4_GETSOCKNAME
+            | A::CGROUP_INET6_GETSOCKNAME
+            | A::CGROUP_UNIX_GETSOCKNAME
+    );
+    !(cgroup && without)
+}
+
 /// From which release on a helper that a TRACING program has goes with its attach type
 /// (`tracing_prog_func_proto`, `bpf_prog_has_trampoline`); 1.0 when there is no such condition.
 fn attach_type_since(
@@ -65,6 +93,9 @@ fn attach_type_since(
     attach_type: AttachType,
 ) -> Option<Release> {
     const ALWAYS: Option<Release> = Some(Release::new(1, 0));
+    if matches!(id, HelperId::GET_RETVAL | HelperId::SET_RETVAL) {
+        return ALWAYS.filter(|_| has_retval(prog_type, attach_type));
+    }
     if prog_type != ProgType::TRACING {
         return ALWAYS;
     }

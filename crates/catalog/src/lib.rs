@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+mod ctx;
 mod env;
 mod features;
 mod helpers;
@@ -19,6 +20,7 @@ mod refusal;
 mod release;
 mod tables;
 
+pub use ctx::{CtxAccess, CtxLoad, SockKind};
 pub use env::{Env, Target};
 pub use features::{FEATURES, Features};
 pub use kfuncs::{Kfunc, KfuncFlags, KfuncRefusal};

@@ -1,4 +1,4 @@
-//! Contexts, return values and attach types of the tracing program types.
+//! Contexts, return values and attach types of program types.
 
 use crate::{Features, Release};
 use stylet_uapi::{AttachType as A, ProgType};
@@ -18,10 +18,10 @@ pub enum CtxKind {
     Record,
     /// `struct bpf_perf_event_data`: registers in whole eight bytes, the fields after them in parts too.
     PerfEvent,
-    /// `struct __sk_buff`.
-    SkBuff,
     /// The caller's buffer (`ctx_in` of BPF_PROG_TEST_RUN).
     Syscall,
+    /// Fields, see `Env::ctx_access`.
+    Fields,
 }
 
 /// Facts about a tracing program type.
@@ -48,9 +48,6 @@ const RAW_ARGS_SIZE: u32 = 8 * 12;
 /// `sizeof(struct pt_regs)` on x86-64.
 const PT_REGS_SIZE: u32 = 168;
 
-/// `sizeof(struct __sk_buff)`.
-const SK_BUFF_SIZE: u32 = 192;
-
 const fn info(
     prog_type: ProgType,
     ctx: CtxKind,
@@ -62,6 +59,33 @@ const fn info(
 
 /// Attach type of program types that have none.
 const NONE: &[A] = &[A(0)];
+/// Of program types that the kernel does not ask for it.
+const ANY: &[A] = &[];
+
+const SOCK_ADDR_HOOKS: &[A] = &[
+    A::CGROUP_INET4_BIND,
+    A::CGROUP_INET6_BIND,
+    A::CGROUP_INET4_CONNECT,
+    A::CGROUP_INET6_CONNECT,
+    A::CGROUP_UNIX_CONNECT,
+    A::CGROUP_INET4_GETPEERNAME,
+    A::CGROUP_INET6_GETPEERNAME,
+    A::CGROUP_UNIX_GETPEERNAME,
+    A::CGROUP_INET4_GETSOCKNAME,
+    A::CGROUP_INET6_GETSOCKNAME,
+    A::CGROUP_UNIX_GETSOCKNAME,
+    A::CGROUP_UDP4_SENDMSG,
+    A::CGROUP_UDP6_SENDMSG,
+    A::CGROUP_UNIX_SENDMSG,
+    A::CGROUP_UDP4_RECVMSG,
+    A::CGROUP_UDP6_RECVMSG,
+    A::CGROUP_UNIX_RECVMSG,
+];
+
+/// A program type whose context is fields.
+const fn fields(prog_type: ProgType, attach_types: &'static [A]) -> ProgTypeInfo {
+    info(prog_type, CtxKind::Fields, 0, attach_types)
+}
 
 static INFO: &[ProgTypeInfo] = &[
     ProgTypeInfo {
@@ -85,6 +109,35 @@ static INFO: &[ProgTypeInfo] = &[
     },
     // struct bpf_perf_event_data: pt_regs, u64 sample_period, u64 addr.
     info(ProgType::PERF_EVENT, CtxKind::PerfEvent, PT_REGS_SIZE + 16, NONE),
+    fields(ProgType::SOCKET_FILTER, ANY),
+    fields(ProgType::SCHED_CLS, ANY),
+    fields(ProgType::SCHED_ACT, ANY),
+    fields(ProgType::XDP, ANY),
+    fields(ProgType::CGROUP_SKB, &[A::CGROUP_INET_INGRESS, A::CGROUP_INET_EGRESS]),
+    fields(
+        ProgType::CGROUP_SOCK,
+        &[
+            A::CGROUP_INET_SOCK_CREATE,
+            A::CGROUP_INET_SOCK_RELEASE,
+            A::CGROUP_INET4_POST_BIND,
+            A::CGROUP_INET6_POST_BIND,
+        ],
+    ),
+    fields(ProgType::CGROUP_SOCK_ADDR, SOCK_ADDR_HOOKS),
+    fields(ProgType::LWT_IN, ANY),
+    fields(ProgType::LWT_OUT, ANY),
+    fields(ProgType::LWT_XMIT, ANY),
+    fields(ProgType::LWT_SEG6LOCAL, ANY),
+    fields(ProgType::SOCK_OPS, ANY),
+    fields(ProgType::SK_SKB, ANY),
+    fields(ProgType::SK_MSG, ANY),
+    fields(ProgType::SK_REUSEPORT, &[A::SK_REUSEPORT_SELECT, A::SK_REUSEPORT_SELECT_OR_MIGRATE]),
+    fields(ProgType::SK_LOOKUP, &[A::SK_LOOKUP]),
+    fields(ProgType::FLOW_DISSECTOR, ANY),
+    fields(ProgType::CGROUP_DEVICE, ANY),
+    fields(ProgType::CGROUP_SYSCTL, ANY),
+    fields(ProgType::CGROUP_SOCKOPT, &[A::CGROUP_SETSOCKOPT, A::CGROUP_GETSOCKOPT]),
+    fields(ProgType::LIRC_MODE2, ANY),
     info(ProgType::RAW_TRACEPOINT, CtxKind::RawArgs, RAW_ARGS_SIZE, NONE),
     info(ProgType::RAW_TRACEPOINT_WRITABLE, CtxKind::RawArgsWritable, RAW_ARGS_SIZE, NONE),
     ProgTypeInfo {
@@ -103,21 +156,26 @@ static INFO: &[ProgTypeInfo] = &[
             ],
         )
     },
-    info(ProgType::SOCKET_FILTER, CtxKind::SkBuff, SK_BUFF_SIZE, NONE),
-    info(
-        ProgType::SCHED_CLS,
-        CtxKind::SkBuff,
-        SK_BUFF_SIZE,
-        &[A(0), A::TCX_INGRESS, A::TCX_EGRESS, A::NETKIT_PRIMARY, A::NETKIT_PEER],
-    ),
-    info(ProgType::SCHED_ACT, CtxKind::SkBuff, SK_BUFF_SIZE, NONE),
     ProgTypeInfo {
         sleepable_since: Some(Release::new(5, 14)),
         ..info(ProgType::SYSCALL, CtxKind::Syscall, u16::MAX as u32, NONE)
     },
 ];
 
-/// Facts about a tracing program type, `None` for other types.
+/// Hooks whose programs cannot refuse (`check_return_code`).
+const ONLY_ONE: &[A] = &[
+    A::CGROUP_UDP4_RECVMSG,
+    A::CGROUP_UDP6_RECVMSG,
+    A::CGROUP_UNIX_RECVMSG,
+    A::CGROUP_INET4_GETPEERNAME,
+    A::CGROUP_INET6_GETPEERNAME,
+    A::CGROUP_UNIX_GETPEERNAME,
+    A::CGROUP_INET4_GETSOCKNAME,
+    A::CGROUP_INET6_GETSOCKNAME,
+    A::CGROUP_UNIX_GETSOCKNAME,
+];
+
+/// Facts about a program type, `None` for those that are not known.
 pub(crate) fn of(prog_type: ProgType) -> Option<&'static ProgTypeInfo> {
     INFO.iter().find(|i| i.prog_type == prog_type)
 }
@@ -126,7 +184,7 @@ impl ProgTypeInfo {
     /// Whether a program may store into the context itself (not into what it points to).
     pub fn ctx_writable(&self, features: Features) -> bool {
         match self.ctx {
-            CtxKind::Syscall | CtxKind::SkBuff => true,
+            CtxKind::Syscall => true,
             CtxKind::PtRegs => features.contains(Features::KPROBE_WRITE_CTX),
             _ => false,
         }
@@ -139,13 +197,27 @@ impl ProgTypeInfo {
             (ProgType::KPROBE, A::TRACE_KPROBE_SESSION | A::TRACE_UPROBE_SESSION) => Some((0, 1)),
             (ProgType::TRACING, A::TRACE_FENTRY | A::TRACE_FEXIT) => Some((0, 0)),
             (ProgType::TRACING, A::TRACE_ITER | A::TRACE_FSESSION) => Some((0, 1)),
+            (ProgType::CGROUP_SOCK_ADDR, A::CGROUP_INET4_BIND | A::CGROUP_INET6_BIND)
+            | (ProgType::CGROUP_SKB, A::CGROUP_INET_EGRESS) => Some((0, 3)),
+            (ProgType::CGROUP_SOCK_ADDR, hook) if ONLY_ONE.contains(&hook) => Some((1, 1)),
+            (
+                ProgType::CGROUP_SKB
+                | ProgType::CGROUP_SOCK
+                | ProgType::CGROUP_SOCK_ADDR
+                | ProgType::SOCK_OPS
+                | ProgType::CGROUP_DEVICE
+                | ProgType::CGROUP_SYSCTL
+                | ProgType::CGROUP_SOCKOPT
+                | ProgType::SK_LOOKUP,
+                _,
+            ) => Some((0, 1)),
             _ => None,
         }
     }
 
     /// Whether this attach type is one of the program type's.
     pub fn takes_attach_type(&self, attach_type: A) -> bool {
-        self.attach_types.contains(&attach_type)
+        self.attach_types.is_empty() || self.attach_types.contains(&attach_type)
     }
 }
 
@@ -160,7 +232,7 @@ mod tests {
         assert_eq!(size(ProgType::TRACEPOINT), Some((8, 8192)));
         assert_eq!(size(ProgType::PERF_EVENT), Some((0, 184)));
         assert_eq!(size(ProgType::RAW_TRACEPOINT), Some((0, 96)));
-        assert_eq!(size(ProgType::XDP), None);
+        assert_eq!(size(ProgType::STRUCT_OPS), None);
     }
 
     #[test]

@@ -68,6 +68,8 @@ pub(crate) struct SubprogInfo {
     pub is_global: bool,
     /// It or what it calls may sleep.
     pub might_sleep: bool,
+    /// It or what it calls moves the packet.
+    pub changes_pkt_data: bool,
     /// A global function that a verified function calls.
     pub called: bool,
     /// Argument kinds of a global function, when its BTF was understood.

@@ -115,6 +115,14 @@ pub(crate) fn regsafe(old: &RegState, cur: &RegState, ids: &mut IdMap, exact: Ex
             }
             old.bounds.contains(&cur.bounds) && ids.check_scalar_ids(old.id, cur.id)
         }
+        RegType::PtrToPacket | RegType::PtrToPacketMeta => {
+            let (o, c) = (old.range(), cur.range());
+            let range = if o < 0 || c < 0 { o == c } else { o <= c };
+            range
+                && old.off == cur.off
+                && ids.check_ids(old.id, cur.id)
+                && old.bounds.contains(&cur.bounds)
+        }
         RegType::PtrToMapKey
         | RegType::PtrToMapValue
         | RegType::PtrToMem

@@ -339,6 +339,20 @@ pub enum RejectionKind {
     #[error("func {helper}#{id} reference has not been acquired before")]
     NotAcquired { helper: &'static str, id: u32 },
 
+    // Packets and sockets.
+    #[error("cannot write into packet")]
+    CannotWriteIntoPacket,
+    #[error("R{reg} offset is outside of the packet")]
+    OutsidePacket { reg: u8 },
+    #[error("invalid access to flow keys off={off} size={size}")]
+    InvalidFlowKeysAccess { off: i32, size: u32 },
+    #[error("R{reg} invalid {ty} access off={off} size={size}")]
+    InvalidSockAccess { reg: u8, ty: TypeName, off: i32, size: u32 },
+    #[error("helper access to the packet is not allowed")]
+    HelperPacketAccess,
+    #[error("at the time of BPF_LD_ABS|IND R6 != pointer to skb")]
+    LdAbsNeedsSkb,
+
     // Helpers.
     #[error("expected prog array map for tail call")]
     ExpectedProgArray,

@@ -31,6 +31,22 @@ pub(crate) enum RegType {
     PtrToBtfId,
     /// Function number `aux` of the program.
     PtrToFunc,
+    /// The packet; `aux` is the range that was compared with its end, see `range`.
+    PtrToPacket,
+    /// The metadata before it; `aux` as above, up to the packet.
+    PtrToPacketMeta,
+    /// The packet's end.
+    PtrToPacketEnd,
+    /// `struct bpf_flow_keys`.
+    PtrToFlowKeys,
+    /// A full socket.
+    PtrToSocket,
+    /// A socket of any state.
+    PtrToSockCommon,
+    /// `struct bpf_tcp_sock`.
+    PtrToTcpSock,
+    /// `struct bpf_xdp_sock`.
+    PtrToXdpSock,
     /// A dynptr that the program may use but not change; also what its stack slots hold.
     ConstPtrToDynptr,
 }
@@ -140,6 +156,11 @@ pub(crate) enum StackObject {
     Irq { class: IrqClass },
 }
 
+/// Range of a packet pointer that is the packet's end, or after it (`AT_PKT_END`).
+pub(crate) const AT_PKT_END: i32 = -1;
+/// Of one that is after it (`BEYOND_PKT_END`).
+pub(crate) const BEYOND_PKT_END: i32 = -2;
+
 /// `RegState::map` of a register that names no map.
 pub(crate) const NO_MAP: u32 = u32::MAX;
 
@@ -241,6 +262,29 @@ impl RegState {
         self.const_value() == Some(0)
     }
 
+    /// `type_is_pkt_pointer`.
+    pub fn is_pkt_pointer(&self) -> bool {
+        matches!(self.ty, RegType::PtrToPacket | RegType::PtrToPacketMeta)
+    }
+
+    /// Bytes of a packet pointer, without its offset, that are known to be there; or [`AT_PKT_END`],
+    /// [`BEYOND_PKT_END`].
+    pub fn range(&self) -> i32 {
+        self.aux as i32
+    }
+
+    /// `type_is_sk_pointer`.
+    pub fn sock_kind(&self) -> Option<stylet_catalog::SockKind> {
+        use stylet_catalog::SockKind;
+        Some(match self.ty {
+            RegType::PtrToSocket => SockKind::Full,
+            RegType::PtrToSockCommon => SockKind::Common,
+            RegType::PtrToTcpSock => SockKind::Tcp,
+            RegType::PtrToXdpSock => SockKind::Xdp,
+            _ => return None,
+        })
+    }
+
     /// Frame number of a stack pointer.
     pub fn frameno(&self) -> usize {
         self.aux as usize
@@ -294,6 +338,14 @@ impl core::fmt::Display for TypeName {
             RegType::PtrToTpBuffer => "tp_buffer",
             RegType::PtrToBtfId => "ptr_",
             RegType::PtrToFunc => "func",
+            RegType::PtrToPacket => "pkt",
+            RegType::PtrToPacketMeta => "pkt_meta",
+            RegType::PtrToPacketEnd => "pkt_end",
+            RegType::PtrToFlowKeys => "flow_keys",
+            RegType::PtrToSocket => "sock",
+            RegType::PtrToSockCommon => "sock_common",
+            RegType::PtrToTcpSock => "tcp_sock",
+            RegType::PtrToXdpSock => "xdp_sock",
             RegType::ConstPtrToDynptr => "dynptr_ptr",
         })?;
         if self.flags.has(RegFlags::MAYBE_NULL) {

@@ -64,6 +64,7 @@ impl Verifier<'_> {
         self.compute_postorder();
         self.compute_scc();
         self.mark_subprogs_might_sleep();
+        self.mark_subprogs_changing_packets();
         self.compute_live_registers();
         self.find_global_funcs();
         self.do_check_common(0)?;

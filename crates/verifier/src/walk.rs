@@ -90,10 +90,7 @@ impl Verifier<'_> {
             op::JMP | op::JMP32 => return self.check_jmp(insn),
             _ => match insn.mode() {
                 op::IMM => self.check_ld_imm(insn)?,
-                op::ABS | op::IND if self.has_skb_ctx() => {
-                    return Err(Reject::unsupported("loads of packet bytes"));
-                }
-                op::ABS | op::IND => return Err(Reject::inval(Kind::LdAbsNotAllowed)),
+                op::ABS | op::IND => return self.check_ld_abs(insn),
                 _ => return Err(Reject::inval(Kind::InvalidLdMode)),
             },
         }

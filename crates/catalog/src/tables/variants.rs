@@ -134,4 +134,72 @@ pub(crate) static VARIANTS: &[(&[ProgType], Helper)] = &[
             .arg(3, Anything, &[], "")
             .arg(4, Anything, &[], ""),
     ),
+    (
+        &[ProgType::CGROUP_SOCK_ADDR],
+        helper(49, "bpf_setsockopt", v(4, 13))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, Anything, &[], "")
+            .arg(3, PtrToMem, &[MEM_RDONLY], "")
+            .arg(4, ConstSize, &[], ""),
+    ),
+    (
+        &[ProgType::CGROUP_SOCK_ADDR],
+        helper(57, "bpf_getsockopt", v(4, 15))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, Anything, &[], "")
+            .arg(3, PtrToMem, &[MEM_UNINIT, MEM_WRITE], "")
+            .arg(4, ConstSize, &[], ""),
+    ),
+    (
+        &[ProgType::SOCK_OPS],
+        helper(49, "bpf_setsockopt", v(4, 13))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, Anything, &[], "")
+            .arg(3, PtrToMem, &[MEM_RDONLY], "")
+            .arg(4, ConstSize, &[], ""),
+    ),
+    (
+        &[ProgType::SOCK_OPS],
+        helper(57, "bpf_getsockopt", v(4, 15))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, Anything, &[], "")
+            .arg(3, PtrToMem, &[MEM_UNINIT, MEM_WRITE], "")
+            .arg(4, ConstSize, &[], ""),
+    ),
+    (
+        &[ProgType::CGROUP_SOCK],
+        helper(107, "bpf_sk_storage_get", v(5, 2))
+            .ret(RetBase::PtrToMapValue, &[PTR_MAYBE_NULL], "")
+            .arg(0, ConstMapPtr, &[], "")
+            .arg(1, PtrToCtx, &[], "")
+            .arg(2, PtrToMapValue, &[PTR_MAYBE_NULL], "")
+            .arg(3, Anything, &[], ""),
+    ),
+    (
+        &[ProgType::SK_REUSEPORT],
+        helper(26, "bpf_skb_load_bytes", v(4, 5))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, PtrToMem, &[MEM_UNINIT, MEM_WRITE], "")
+            .arg(3, ConstSize, &[], ""),
+    ),
+    (
+        &[ProgType::SK_REUSEPORT],
+        helper(68, "bpf_skb_load_bytes_relative", v(4, 18))
+            .ret(RetBase::Integer, &[], "")
+            .arg(0, PtrToCtx, &[], "")
+            .arg(1, Anything, &[], "")
+            .arg(2, PtrToMem, &[MEM_UNINIT, MEM_WRITE], "")
+            .arg(3, ConstSize, &[], "")
+            .arg(4, Anything, &[], ""),
+    ),
 ];

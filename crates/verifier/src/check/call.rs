@@ -41,6 +41,9 @@ impl Verifier<'_> {
         };
         if self.subprogs[subprog].is_global {
             self.check_global_call(subprog)?;
+            if self.subprogs[subprog].changes_pkt_data {
+                self.clear_all_pkt_pointers();
+            }
             return Ok(Flow::Next);
         }
         let args: [RegState; 5] = core::array::from_fn(|i| *self.reg(i + 1));

@@ -1,8 +1,7 @@
 //! The context (`check_ctx_access`, the program types' `is_valid_access`).
 
-use stylet_catalog::CtxKind;
+use stylet_catalog::{CtxAccess, CtxKind, CtxLoad, ProgTypeInfo};
 
-use super::ctx_skb::{SkbField, skb_access};
 use super::mem::{Access, Dir, Value};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
@@ -12,6 +11,20 @@ use crate::verified::MemKind;
 
 /// `offsetof(struct bpf_perf_event_data, sample_period)` on x86-64.
 const PERF_SAMPLE_PERIOD: i64 = 168;
+
+fn loaded_type(load: CtxLoad) -> (RegType, RegFlags) {
+    let plain = RegFlags::NONE;
+    match load {
+        CtxLoad::Scalar => (RegType::Scalar, plain),
+        CtxLoad::Packet => (RegType::PtrToPacket, plain),
+        CtxLoad::PacketEnd => (RegType::PtrToPacketEnd, plain),
+        CtxLoad::PacketMeta => (RegType::PtrToPacketMeta, plain),
+        CtxLoad::FlowKeys => (RegType::PtrToFlowKeys, plain),
+        CtxLoad::Socket => (RegType::PtrToSocket, plain),
+        CtxLoad::SocketOrNull => (RegType::PtrToSocket, RegFlags::MAYBE_NULL),
+        CtxLoad::SockCommonOrNull => (RegType::PtrToSockCommon, RegFlags::MAYBE_NULL),
+    }
+}
 
 impl Verifier<'_> {
     /// A pointer that must not have moved (`__check_ptr_off_reg`).
@@ -42,47 +55,37 @@ impl Verifier<'_> {
     /// An access of the context.
     pub(crate) fn check_ctx_mem(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
         self.check_ptr_off_reg(reg, a.regno, false)?;
-        if self.has_skb_ctx() {
-            return self.check_skb_mem(off, a);
-        }
-        let Some(loaded) = self.ctx_access(i64::from(off), a) else {
+        let Some((loaded, flags)) = self.ctx_access(i64::from(off), a) else {
             return Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 }));
         };
         self.note_mem(MemKind::Ctx);
         self.note_ctx(off as u32, a);
         if let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) {
-            *self.reg_mut(dst.into()) = match loaded {
+            let mut value = match loaded {
                 RegType::Scalar => RegState::unknown(),
-                ty => RegState::pointer(ty, RegFlags::NONE),
+                ty => RegState::pointer(ty, flags),
             };
+            if value.maybe_null() {
+                value.id = self.new_id();
+            }
+            *self.reg_mut(dst.into()) = value;
         }
         Ok(())
     }
 
-    /// Whether the context is a packet's buffer.
-    pub(crate) fn has_skb_ctx(&self) -> bool {
-        let info = self.cat.prog_info(self.input.prog_type);
-        info.is_some_and(|i| i.ctx == CtxKind::SkBuff)
-    }
-
-    fn check_skb_mem(&mut self, off: i32, a: &Access) -> Res<()> {
-        match skb_access(self.input.prog_type, off.into(), a) {
-            None => Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 })),
-            Some(SkbField::Pointer) => Err(Reject::unsupported("pointers of packets")),
-            Some(SkbField::Number) => {
-                self.note_mem(MemKind::Ctx);
-                self.note_ctx(off as u32, a);
-                if let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) {
-                    *self.reg_mut(dst.into()) = RegState::unknown();
-                }
-                Ok(())
-            }
-        }
-    }
-
     /// Type of what is at `off` of the context; `None` when it may not be accessed so.
-    fn ctx_access(&self, off: i64, a: &Access) -> Option<RegType> {
+    fn ctx_access(&self, off: i64, a: &Access) -> Option<(RegType, RegFlags)> {
         let info = self.cat.prog_info(self.input.prog_type)?;
+        if info.ctx == CtxKind::Fields {
+            let access = CtxAccess { off, size: a.size, write: a.dir == Dir::Write, sign: a.sign };
+            let (prog_type, attach) = (self.input.prog_type, self.input.expected_attach_type);
+            return self.cat.ctx_access(prog_type, attach, access).map(loaded_type);
+        }
+        Some((self.plain_ctx_access(info, off, a)?, RegFlags::NONE))
+    }
+
+    /// The same where all of the context may be read.
+    fn plain_ctx_access(&self, info: &ProgTypeInfo, off: i64, a: &Access) -> Option<RegType> {
         let (size, end) = (i64::from(a.size), off + i64::from(a.size));
         if off < i64::from(info.ctx_start) || off >= i64::from(info.ctx_size) || off % size != 0 {
             return None;

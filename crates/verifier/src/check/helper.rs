@@ -6,6 +6,7 @@ use stylet_uapi::{HelperId, MapType};
 
 use super::kfunc::PassedDynptr;
 use super::mem::Access;
+use super::packet::changes_pkt_data;
 use super::region::F_RDONLY_PROG;
 use crate::bounds::Bounds;
 use crate::cfg::is_sync_callback_helper;
@@ -111,6 +112,9 @@ impl Verifier<'_> {
                 }));
             }
         }
+        if changes_pkt_data(id) {
+            self.clear_all_pkt_pointers();
+        }
         self.facts.helpers.insert(id);
         Ok(Flow::Next)
     }
@@ -207,12 +211,18 @@ impl Verifier<'_> {
                 }
                 RegState { aux: meta.mem_size, ..RegState::pointer(RegType::PtrToMem, flags) }
             }
+            RetBase::PtrToSocket => RegState::pointer(RegType::PtrToSocket, flags),
+            RetBase::PtrToSockCommon => RegState::pointer(RegType::PtrToSockCommon, flags),
+            RetBase::PtrToTcpSock => RegState::pointer(RegType::PtrToTcpSock, flags),
             _ => return Err(Reject::unsupported(proto.name)),
         };
         if r0.maybe_null() {
             r0.id = self.new_id();
         }
-        if proto.id == HelperId::RINGBUF_RESERVE.0 {
+        if is_ptr_cast(HelperId(proto.id)) {
+            r0.ref_obj_id = meta.ref_obj_id;
+        }
+        if is_acquire(HelperId(proto.id)) {
             let id = self.acquire_reference(RefKind::Ptr);
             (r0.id, r0.ref_obj_id) = (id, id);
         }
@@ -259,6 +269,22 @@ impl Verifier<'_> {
         }
         RegState::scalar(bounds)
     }
+}
+
+/// Helpers whose result is a reference (`is_acquire_function`, without lookups in socket maps).
+fn is_acquire(id: HelperId) -> bool {
+    matches!(
+        id,
+        HelperId::RINGBUF_RESERVE
+            | HelperId::SK_LOOKUP_TCP
+            | HelperId::SK_LOOKUP_UDP
+            | HelperId::SKC_LOOKUP_TCP
+    )
+}
+
+/// Helpers that give another view of their argument (`is_ptr_cast_function`).
+fn is_ptr_cast(id: HelperId) -> bool {
+    matches!(id, HelperId::TCP_SOCK | HelperId::SK_FULLSOCK)
 }
 
 fn refused(id: u32, refusal: HelperRefusal) -> alloc::boxed::Box<Reject> {

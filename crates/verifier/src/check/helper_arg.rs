@@ -25,6 +25,8 @@ const PLAIN: RegFlags = RegFlags::NONE;
 static MEM: Expected = Expected {
     types: &[
         ty(RegType::PtrToStack, PLAIN),
+        ty(RegType::PtrToPacket, PLAIN),
+        ty(RegType::PtrToPacketMeta, PLAIN),
         ty(RegType::PtrToMapKey, PLAIN),
         ty(RegType::PtrToMapValue, PLAIN),
         ty(RegType::PtrToMem, PLAIN),
@@ -33,6 +35,28 @@ static MEM: Expected = Expected {
         ty(RegType::PtrToBtfId, RegFlags::TRUSTED),
     ],
     text: "fp, pkt, pkt_meta, map_key, map_value, mem, ringbuf_mem, buf, trusted_ptr_",
+};
+static SOCK: Expected = Expected {
+    types: &[
+        ty(RegType::PtrToSockCommon, PLAIN),
+        ty(RegType::PtrToSocket, PLAIN),
+        ty(RegType::PtrToTcpSock, PLAIN),
+        ty(RegType::PtrToXdpSock, PLAIN),
+    ],
+    text: "sock_common, sock, tcp_sock, xdp_sock",
+};
+static BTF_SOCK: Expected = Expected {
+    types: &[
+        ty(RegType::PtrToSockCommon, PLAIN),
+        ty(RegType::PtrToSocket, PLAIN),
+        ty(RegType::PtrToTcpSock, PLAIN),
+        ty(RegType::PtrToXdpSock, PLAIN),
+    ],
+    text: "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
+};
+static FULLSOCK: Expected = Expected {
+    types: &[ty(RegType::PtrToSocket, PLAIN)],
+    text: "sock, ptr_, trusted_ptr_, rcu_ptr_",
 };
 static SCALAR: Expected = Expected { types: &[ty(RegType::Scalar, PLAIN)], text: "scalar" };
 static CTX: Expected = Expected { types: &[ty(RegType::PtrToCtx, PLAIN)], text: "ctx" };
@@ -61,6 +85,9 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
         ArgBase::PtrToStack => &STACK,
         ArgBase::PtrToConstStr => &CONST_STR,
         ArgBase::PtrToDynptr => &DYNPTR,
+        ArgBase::PtrToSockCommon => &SOCK,
+        ArgBase::PtrToBtfIdSockCommon => &BTF_SOCK,
+        ArgBase::PtrToSocket => &FULLSOCK,
         _ => return Err(Reject::unsupported("arguments of this kind")),
     })
 }
@@ -88,6 +115,11 @@ impl Verifier<'_> {
                 self.facts.ctx_escapes = true;
             }
             return Ok(());
+        }
+        if self.reg(regno.into()).is_pkt_pointer()
+            && !self.may_access_packet(Dir::Read, Some(proto.pkt_access))
+        {
+            return Err(Reject::acces(Kind::HelperPacketAccess));
         }
         let mut arg = arg;
         if arg.base == ArgBase::PtrToMapValue {
@@ -146,6 +178,8 @@ impl Verifier<'_> {
         }
         match reg.ty {
             RegType::PtrToStack
+            | RegType::PtrToPacket
+            | RegType::PtrToPacketMeta
             | RegType::PtrToMapKey
             | RegType::PtrToMapValue
             | RegType::PtrToMem

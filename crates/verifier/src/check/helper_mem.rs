@@ -51,6 +51,9 @@ impl Verifier<'_> {
                 }
                 self.check_mem_region(regno, reg.off, size, reg.aux, zero_ok)
             }
+            RegType::PtrToPacket | RegType::PtrToPacketMeta if plain => {
+                self.check_packet_access(regno, reg.off, size, zero_ok)
+            }
             RegType::PtrToStack if plain => {
                 self.check_stack_range_initialized(regno, reg.off, size, zero_ok, dir, meta)
             }
@@ -70,7 +73,7 @@ impl Verifier<'_> {
     fn ctx_size_unknown(&self) -> bool {
         self.cat
             .prog_info(self.input.prog_type)
-            .is_some_and(|info| !matches!(info.ctx, CtxKind::PerfEvent | CtxKind::SkBuff))
+            .is_some_and(|info| !matches!(info.ctx, CtxKind::PerfEvent | CtxKind::Fields))
     }
 
     fn check_ctx_as_mem(&mut self, regno: u8, size: u32, dir: Dir, zero_ok: bool) -> Res<()> {

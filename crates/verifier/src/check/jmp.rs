@@ -18,7 +18,12 @@ use crate::state::VerifierState;
 fn reg_not_null(reg: &RegState) -> bool {
     !reg.maybe_null()
         && match reg.ty {
-            RegType::PtrToMapValue | RegType::PtrToMapKey | RegType::ConstPtrToMap => true,
+            RegType::PtrToMapValue
+            | RegType::PtrToMapKey
+            | RegType::ConstPtrToMap
+            | RegType::PtrToSocket
+            | RegType::PtrToSockCommon
+            | RegType::PtrToTcpSock => true,
             RegType::PtrToMem => !reg.flags.has(RegFlags::UNTRUSTED),
             _ => false,
         }
@@ -28,6 +33,9 @@ fn reg_not_null(reg: &RegState) -> bool {
 fn predict(opcode: u8, is_32: bool, a: &RegState, b: &RegState) -> Option<bool> {
     if a.is_scalar() && b.is_scalar() {
         return is_branch_taken(opcode, is_32, &a.bounds, &b.bounds);
+    }
+    if !is_32 && a.is_pointer() && b.is_pointer() {
+        return super::packet::predict_packet(opcode, a, b);
     }
     let (ptr, number) = if b.is_scalar() { (a, b) } else { (b, a) };
     if is_32 || number.const_value() != Some(0) || !reg_not_null(ptr) {
@@ -132,6 +140,9 @@ impl Verifier<'_> {
         }
         if !is_32 {
             self.learn_nullness(insn, &dst, &src, &mut other);
+            if is_reg {
+                self.learn_packet_range(insn, &dst, &src, &mut other);
+            }
         }
         let at = self.insn_idx;
         self.branches_seen[at as usize] |= 2;

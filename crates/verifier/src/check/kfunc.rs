@@ -9,6 +9,7 @@ use stylet_uapi::errno;
 
 use super::exception::THROW;
 use super::helper::is_gpl_compatible;
+use super::packet::kfunc_changes_pkt_data;
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{DynptrType, RegState};
@@ -184,6 +185,9 @@ impl<'a> Verifier<'a> {
         self.set_kfunc_result(&mut meta)?;
         if flags.contains(KfuncFlags::ITER_NEXT) {
             self.process_iter_next_call(&meta)?;
+        }
+        if kfunc_changes_pkt_data(&desc.name) {
+            self.clear_all_pkt_pointers();
         }
         self.facts.kfuncs.insert(desc.btf_id);
         Ok(Flow::Next)

@@ -3,6 +3,7 @@
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::MapType;
 
+use super::packet::check_flow_keys_access;
 use super::region::constant_contents;
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
@@ -51,7 +52,15 @@ pub(crate) type PtrClass = (RegType, RegFlags);
 /// Pointers for which the instruction is rewritten: it cannot serve another type as well
 /// (`reg_type_mismatch_ok`).
 fn needs_own_insn(class: PtrClass) -> bool {
-    matches!(class.0, RegType::PtrToCtx | RegType::PtrToBtfId)
+    matches!(
+        class.0,
+        RegType::PtrToCtx
+            | RegType::PtrToBtfId
+            | RegType::PtrToSocket
+            | RegType::PtrToSockCommon
+            | RegType::PtrToTcpSock
+            | RegType::PtrToXdpSock
+    )
 }
 
 impl Verifier<'_> {
@@ -160,6 +169,24 @@ impl Verifier<'_> {
             }
             RegType::PtrToBtfId if type_known => {
                 return Err(Reject::unsupported("accesses of kernel objects"));
+            }
+            RegType::PtrToPacket | RegType::PtrToPacketMeta if type_known => {
+                if a.dir == Dir::Write && !self.may_access_packet(Dir::Write, None) {
+                    return Err(Reject::acces(Kind::CannotWriteIntoPacket));
+                }
+                self.check_packet_access(a.regno, off, a.size, false)?;
+                self.note_mem(MemKind::Checked);
+                self.load_unknown(&a);
+            }
+            RegType::PtrToFlowKeys if type_known => {
+                check_flow_keys_access(off, a.size)?;
+                self.note_mem(MemKind::Checked);
+                self.load_unknown(&a);
+            }
+            _ if type_known && reg.sock_kind().is_some() => {
+                self.check_sock_access(&reg, off, &a)?;
+                self.note_mem(MemKind::Checked);
+                self.load_unknown(&a);
             }
             RegType::ConstPtrToMap if type_known => {
                 return Err(Reject::unsupported("reading struct bpf_map"));

@@ -69,14 +69,20 @@ impl Verifier<'_> {
         let mut out = ptr;
         out.precise = false;
         match insn.op() {
-            op::ADD => add_offset(&mut out, &off, 1),
+            op::ADD => {
+                let moved = add_offset(&mut out, &off, 1);
+                self.note_moved_packet(&mut out, moved, true);
+            }
             op::SUB if swapped => {
                 return Err(Reject::acces(Kind::SubtractPointerFromScalar { reg: dst }));
             }
             op::SUB if ptr.ty == RegType::PtrToStack => {
                 return Err(Reject::acces(Kind::SubtractFromStackPointer { reg: dst }));
             }
-            op::SUB => add_offset(&mut out, &off, -1),
+            op::SUB => {
+                let moved = add_offset(&mut out, &off, -1);
+                self.note_moved_packet(&mut out, moved, b.smin < 0);
+            }
             op::AND | op::OR | op::XOR => {
                 return Err(Reject::acces(Kind::BitwiseOnPointer {
                     reg: dst,
@@ -94,6 +100,16 @@ impl Verifier<'_> {
         out.bounds = without_32(out.bounds).synced();
         *self.reg_mut(dst.into()) = out;
         Ok(())
+    }
+
+    /// A packet pointer moved by an unknown distance has another origin; moved up, nothing is known of its range.
+    fn note_moved_packet(&mut self, out: &mut RegState, moved: bool, up: bool) {
+        if moved && out.is_pkt_pointer() {
+            out.id = self.new_id();
+            if up {
+                out.aux = 0;
+            }
+        }
     }
 
     fn check_ptr_arith_type(&self, dst: u8, ptr: &RegState, off: &RegState, opcode: u8) -> Res<()> {
@@ -114,6 +130,13 @@ impl Verifier<'_> {
             | RegType::PtrToBtfId
             | RegType::PtrToFunc
             | RegType::ConstPtrToDynptr => true,
+            RegType::PtrToPacket | RegType::PtrToPacketMeta => true,
+            RegType::PtrToFlowKeys => off.is_const(),
+            RegType::PtrToPacketEnd
+            | RegType::PtrToSocket
+            | RegType::PtrToSockCommon
+            | RegType::PtrToTcpSock
+            | RegType::PtrToXdpSock => false,
             RegType::ConstPtrToMap => off.bounds.const_value() == Some(0) && opcode == op::ADD,
             RegType::Scalar | RegType::NotInit => false,
         };
@@ -127,16 +150,17 @@ impl Verifier<'_> {
     }
 }
 
-/// Moves a pointer by `sign * off`: a constant goes to the fixed part when it fits.
-fn add_offset(ptr: &mut RegState, off: &RegState, sign: i64) {
+/// Moves a pointer by `sign * off`: a constant goes to the fixed part when it fits. Whether it went to the variable part.
+fn add_offset(ptr: &mut RegState, off: &RegState, sign: i64) -> bool {
     if let Some(value) = off.bounds.const_value() {
         let delta = (value as i64).checked_mul(sign);
         let sum = delta.and_then(|d| i64::from(ptr.off).checked_add(d));
         if let Some(fixed) = sum.and_then(|s| i32::try_from(s).ok()) {
             ptr.off = fixed;
-            return;
+            return false;
         }
     }
     let alu = if sign > 0 { AluOp::Add } else { AluOp::Sub };
     ptr.bounds = without_32(ptr.bounds).alu64(alu, &without_32(off.bounds));
+    true
 }
