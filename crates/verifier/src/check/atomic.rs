@@ -30,7 +30,10 @@ impl Verifier<'_> {
     /// Only plain memory takes atomics (`atomic_ptr_type_ok`).
     fn check_atomic_ptr(&self, regno: u8, verb: &'static str) -> Res<()> {
         let reg = self.reg(regno.into());
-        if reg.ty == RegType::PtrToCtx {
+        let special = reg.is_pkt_pointer()
+            || reg.sock_kind().is_some()
+            || matches!(reg.ty, RegType::PtrToCtx | RegType::PtrToFlowKeys);
+        if special {
             return Err(Reject::acces(Kind::AtomicOnPointer {
                 verb,
                 reg: regno,
