@@ -11,7 +11,7 @@
 //! let window = target.map_window(&WindowSpec { fd, slot_enter, slot_leave })?;
 //! let site = target.resolve(&"libc:malloc".parse()?)?;
 //! let prog = ProgRef { uses_run_ctx: true, ..ProgRef::new(window, code_off) };
-//! let spec = ProbeSpec { site: site.site, kind: Kind::Entry, prog, func_ip: site.func_ip, func: None };
+//! let spec = ProbeSpec { site: site.site, kind: Kind::Entry, prog, func_ip: site.func_ip, func: None, counter: None };
 //! let probe = target.attach_probe(&spec)?;
 //! target.detach_probe(probe)?;
 //! target.detach()?;
@@ -43,5 +43,5 @@ pub mod tramp;
 
 pub use error::{Error, Result, Unpatchable};
 pub use target::{
-    Command, Detached, Kind, ProbeId, ProbeSpec, ProgRef, Resolved, Target, WindowId, WindowSpec,
+    Command, Detached, Kind, MarkerPlace, ProbeId, ProbeSpec, ProgRef, Resolved, Target, WindowId, WindowSpec,
 };

@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
             output.expect(0, "was ended by signal 15");
         }),
         live("memory_is_written", writes),
+        live("usdt_markers", usdt),
     ]
 }
 
@@ -197,4 +198,33 @@ fn writes() {
     tracer.interrupt().expect(0, "");
     assert_eq!(target.ask("env STYLET_LIVE"), "missing");
     target.quit();
+}
+
+/// A marker as sys/sdt.h makes it. The function returns the semaphore.
+fn usdt() {
+    const SOURCE: &str = "#include <stdio.h>\n\
+        unsigned short app_mark_semaphore __attribute__((section(\".probes\")));\n\
+        __asm__(\".text\\n.globl marked\\n.type marked,@function\\nmarked: push $44\\n\"\n\
+        \"990: nop\\nmovzwl app_mark_semaphore(%rip),%eax\\npop %rdx\\nret\\n.size marked,.-marked\\n\"\n\
+        \".pushsection .note.stapsdt,\\\"\\\",\\\"note\\\"\\n.balign 4\\n.4byte 992f-991f,994f-993f,3\\n\"\n\
+        \"991: .asciz \\\"stapsdt\\\"\\n992: .balign 4\\n993: .8byte 990b,0,app_mark_semaphore\\n\"\n\
+        \".asciz \\\"app\\\"\\n.asciz \\\"mark\\\"\\n.asciz \\\"-4@%edi 8@%rsi -2@$-5 8@(%rsp)\\\"\\n\"\n\
+        \"994: .balign 4\\n.popsection\\n\");\n\
+        int marked(int a, long b);\n\
+        int main(void) { int s = 0; for (int i = 1; i <= 3; i++) s += marked(-i, i * 10000000000); \
+        printf(\"semaphores %d\\n\", s); return 0; }\n";
+    let folder = tempfile::tempdir().expect("a folder");
+    let Some(program) = tools::compile(folder.path(), SOURCE, &[]) else {
+        return println!("skipped: no compiler");
+    };
+    let program = program.display().to_string();
+    let (at, words) = (format!("{program}:app:mark"), ["run", &object("usdt"), "--cookie", "77"]);
+    let output = Run::start(words.into_iter().chain(["-a", &at, "--", &program])).finish();
+    output.shows(&["semaphores 3\n", "hits: 3\n", "count: 4\n", "cookie: 77\n"]);
+    output.shows(&["sum: -6\n", "wide: 60000000000\n", "constant: -5\n", "stacked: 44\n"]);
+    // -ENOENT of usdt.bpf.h.
+    output.shows(&["missing: -2\n"]);
+    let absent = format!("{program}:app:marc");
+    let output = Run::start(words.into_iter().chain(["-a", &absent, "--", &program])).finish();
+    output.error(2, "marc");
 }

@@ -99,6 +99,8 @@ pub struct ProbeSpec {
     pub func_ip: u64,
     /// Bounds of the function around the site, if the caller knows better than the file's symbols.
     pub func: Option<Range<u64>>,
+    /// Address of a 16-bit number that is one higher as long as the probe is there (the semaphore of a USDT marker).
+    pub counter: Option<u64>,
 }
 
 /// An attached program.
@@ -275,9 +277,19 @@ impl State {
             Kind::Session => Some(free_session(spec.site, &probes)?),
             _ => None,
         };
-        probes.push(Probe { id, kind: spec.kind, prog: spec.prog, func_ip: spec.func_ip, session });
+        probes.push(Probe {
+            id,
+            kind: spec.kind,
+            prog: spec.prog,
+            func_ip: spec.func_ip,
+            session,
+            counter: spec.counter,
+        });
         self.install(stop, plan, module, probes)?;
         self.last_probe += 1;
+        if let Some(at) = spec.counter {
+            self.count_up(spec.site, at)?;
+        }
         Ok(id)
     }
 

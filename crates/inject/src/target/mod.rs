@@ -1,6 +1,7 @@
 //! A traced process: windows mapped into it, sites patched in it, and the way back.
 
 mod attach;
+mod counters;
 mod inherit;
 mod quiet;
 mod record;
@@ -15,7 +16,7 @@ mod undo;
 mod window;
 
 pub use attach::{Kind, ProbeId, ProbeSpec, ProgRef};
-pub use resolve::Resolved;
+pub use resolve::{MarkerPlace, Resolved};
 pub use spawn::Command;
 pub use undo::Detached;
 pub use window::{WindowId, WindowSpec};

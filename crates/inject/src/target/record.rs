@@ -11,6 +11,7 @@ use crate::{Error, Result};
 pub const RECORD: u64 = 24;
 const SITE: u64 = 1;
 const WINDOW: u64 = 2;
+const COUNTER: u64 = 3;
 
 /// One record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +30,19 @@ pub enum Record {
         /// Inode of its file.
         inode: u64,
     },
+    /// A counter was raised.
+    Counter {
+        /// Its address.
+        at: u64,
+        /// By how much.
+        count: u64,
+    },
 }
 
 impl Record {
     fn address(&self) -> u64 {
         match *self {
-            Record::Site { at, .. } => at,
+            Record::Site { at, .. } | Record::Counter { at, .. } => at,
             Record::Window { base, .. } => base,
         }
     }
@@ -45,6 +53,7 @@ impl Record {
                 (SITE, u64::from_le_bytes([a, b, c, d, e, 0, 0, 0]))
             }
             Record::Window { inode, .. } => (WINDOW, inode),
+            Record::Counter { count, .. } => (COUNTER, count),
         };
         let mut out = [0; RECORD as usize];
         for (slot, word) in out.chunks_exact_mut(8).zip([kind, self.address(), data]) {
@@ -62,6 +71,7 @@ impl Record {
                 original: bytes.get(16..16 + JUMP)?.try_into().ok()?,
             }),
             WINDOW => Some(Record::Window { base: word(1)?, inode: word(2)? }),
+            COUNTER => Some(Record::Counter { at: word(1)?, count: word(2)? }),
             _ => None,
         }
     }
@@ -144,20 +154,24 @@ impl State {
         let region = self.regions.iter_mut().find(|r| r.code().contains(&block));
         let region = region.ok_or(Error::Unknown { what: "region" })?;
         for record in records {
-            if region.records.contains(&Some(record.address())) {
-                continue;
+            if !region.records.contains(&Some(record.address())) {
+                put(&self.memory, pid, region, record)?;
             }
-            let free =
-                region.records.iter().position(Option::is_none).unwrap_or(region.records.len());
-            let offset = free as u64 * RECORD;
-            if offset + RECORD > RECORDS {
-                return Err(Error::NoSpace { pid, len: RECORD, near: region.records_at() });
-            }
-            self.memory.write(region.records_at() + offset, &record.bytes())?;
-            region.records.resize(region.records.len().max(free + 1), None);
-            region.records[free] = Some(record.address());
         }
         Ok(())
+    }
+
+    /// Notes that the counter at `at` is higher by `count`: where it is noted already, else in the region of `block`.
+    pub fn record_counter(&mut self, block: u64, at: u64, count: u64) -> Result<()> {
+        let record = Record::Counter { at, count };
+        for region in &self.regions {
+            if let Some(i) = region.records.iter().position(|r| *r == Some(at)) {
+                let to = region.records_at() + i as u64 * RECORD;
+                return self.memory.write(to, &record.bytes());
+            }
+        }
+        let region = self.regions.iter_mut().find(|r| r.code().contains(&block));
+        put(&self.memory, self.pid, region.ok_or(Error::Unknown { what: "region" })?, record)
     }
 
     /// Drops the records of a site whose bytes are its own again.
@@ -173,6 +187,19 @@ impl State {
     }
 }
 
+/// Writes a record at the first free place.
+fn put(memory: &Memory, pid: i32, region: &mut Region, record: Record) -> Result<()> {
+    let free = region.records.iter().position(Option::is_none).unwrap_or(region.records.len());
+    let offset = free as u64 * RECORD;
+    if offset + RECORD > RECORDS {
+        return Err(Error::NoSpace { pid, len: RECORD, near: region.records_at() });
+    }
+    memory.write(region.records_at() + offset, &record.bytes())?;
+    region.records.resize(region.records.len().max(free + 1), None);
+    region.records[free] = Some(record.address());
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,7 +208,8 @@ mod tests {
     fn records_and_owners() {
         let site = Record::Site { at: 0x1234, original: [1, 2, 3, 4, 5] };
         let window = Record::Window { base: 0x7000_0000, inode: 77 };
-        for record in [site, window] {
+        let counter = Record::Counter { at: 0x5678, count: 2 };
+        for record in [site, window, counter] {
             assert_eq!(Record::parse(&record.bytes()), Some(record));
         }
         assert_eq!(Record::parse(&[0; 24]), None);

@@ -62,6 +62,7 @@ fn recover_region(state: &mut State, maps: &Maps, at: u64) -> Result<bool> {
                     state.windows.push(Window { base, inode, slot_enter: 0, slot_leave: 0 });
                 }
             }
+            Record::Counter { at, count } => state.counters.push((at, count)),
             Record::Site { at, original } => {
                 let jump: [u8; 5] = state
                     .memory

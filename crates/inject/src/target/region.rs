@@ -115,7 +115,8 @@ impl State {
             module.end.abs_diff(r.start) < REACH
                 && (r.start + Region::SIZE).abs_diff(module.start) < REACH
         };
-        let records = 1 + self.windows.len() as u64;
+        // The windows, a site and its counter.
+        let records = 2 + self.windows.len() as u64;
         let room = |r: &Region| {
             r.free.iter().any(|gap| gap.end - gap.start >= len) && r.has_records(records)
         };

@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use stylet_symbols::usdt::Marker;
 
 /// `e_machine` of x86-64.
 const EM_X86_64: u16 = 62;
@@ -26,6 +27,17 @@ pub struct Resolved {
     pub name: Option<String>,
     /// File, as the process names it.
     pub path: PathBuf,
+}
+
+/// A place of a USDT marker in a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkerPlace {
+    /// Where.
+    pub site: Resolved,
+    /// Address of its semaphore, if it has one.
+    pub semaphore: Option<u64>,
+    /// Its arguments as the assembler wrote them.
+    pub args: String,
 }
 
 /// What a file's symbols say about an address of a process.
@@ -62,6 +74,22 @@ impl Target {
         let mut found: Vec<Resolved> = found.flatten().collect();
         found.dedup_by_key(|r| r.site);
         Ok(found)
+    }
+
+    /// The places of a USDT marker of a mapped file.
+    pub fn marker(&mut self, path: &str, provider: &str, name: &str) -> Result<Vec<MarkerPlace>> {
+        let maps = self.maps()?;
+        let file = find_file(path, Some((self.pid, &maps)))?;
+        let map = mapped(self.pid, &maps, &file)?.clone();
+        let image = self.state_mut().image(&map)?;
+        let place = |marker: &Marker| {
+            let func = image.func_at(marker.vaddr);
+            let site = resolved(self.pid, &maps, &map, &image, marker.vaddr, func)?;
+            let bias = site.site.wrapping_sub(marker.vaddr);
+            let semaphore = (marker.semaphore != 0).then(|| marker.semaphore.wrapping_add(bias));
+            Ok(MarkerPlace { site, semaphore, args: marker.args.clone() })
+        };
+        image.marker(provider, name)?.into_iter().map(place).collect()
     }
 }
 

@@ -26,6 +26,8 @@ pub struct State {
     pub sites: BTreeMap<u64, Site>,
     /// Blocks no longer jumped to, which a thread may still be in.
     pub retired: Vec<Block>,
+    /// Counters that a dead tracer has raised, and by how much.
+    pub counters: Vec<(u64, u64)>,
     /// Files read so far, by device and inode.
     pub images: HashMap<((u32, u32), u64), Arc<ElfImage>>,
     /// Number of the last probe.
@@ -58,6 +60,8 @@ pub struct Probe {
     pub func_ip: u64,
     /// Its number among the site's sessions, if it is one.
     pub session: Option<u8>,
+    /// See `ProbeSpec`.
+    pub counter: Option<u64>,
 }
 
 impl State {
@@ -70,6 +74,7 @@ impl State {
             regions: Vec::new(),
             sites: BTreeMap::new(),
             retired: Vec::new(),
+            counters: Vec::new(),
             images: HashMap::new(),
             last_probe: 0,
         })

@@ -90,6 +90,7 @@ impl State {
         let site = found.ok_or(Error::Unknown { what: "probe" })?;
         let (plan, old) = (site.plan.clone(), site.block.ret_at);
         let mut probes = site.probes.clone();
+        let counter = probes.iter().find(|p| p.id == probe).and_then(|p| p.counter);
         probes.retain(|p| p.id != probe);
         if probes.is_empty() {
             self.restore(plan.site)?;
@@ -101,6 +102,9 @@ impl State {
             let map =
                 maps.at(plan.site).ok_or(Error::NotCode { pid: self.pid, site: plan.site })?;
             self.install(stop, &plan, &module_range(&maps, map), probes)?;
+        }
+        if let Some(at) = counter {
+            self.count_down(at)?;
         }
         if self.presence(stop).between.is_none() {
             let new = self.sites.get(&plan.site).and_then(|s| s.block.ret_at);
@@ -145,6 +149,7 @@ impl State {
         for site in sites {
             self.restore(site)?;
         }
+        self.count_all_down();
         let present = self.presence(stop);
         let covered = if present.between.is_none() { self.redirect_returns(|_| None)? } else { 0 };
         // Under another tracer's trampoline one of ours waits for its turn.

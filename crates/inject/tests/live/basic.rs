@@ -27,7 +27,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 pub fn probe(site: u64, kind: Kind, prog: ProgRef) -> ProbeSpec {
-    ProbeSpec { site, kind, prog, func_ip: site, func: None }
+    ProbeSpec { site, kind, prog, func_ip: site, func: None, counter: None }
 }
 
 fn entry() {

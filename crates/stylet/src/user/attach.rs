@@ -2,6 +2,7 @@
 
 use super::load::Loaded;
 use super::target::at;
+use super::usdt::Records;
 use super::{LoadedProg, Session, place as code};
 use crate::Error;
 use crate::session::place::{self, Outcome};
@@ -9,6 +10,7 @@ use crate::session::{AttachOptions, AttachReport, ForProg, Override, TargetId};
 use stylet_inject::symbols::{Place, Symbolic};
 use stylet_inject::{Kind, ProbeSpec, ProgRef, Resolved, WindowId};
 use stylet_object::{AttachTarget, ProgSpec};
+use stylet_runtime::host::Arena;
 use stylet_uapi::HelperId;
 
 /// One wish: a program at a site.
@@ -64,7 +66,9 @@ impl Session {
                     continue;
                 }
                 let window = state.window;
-                match sites(target, loaded, (code, spec), window, options) {
+                let cookie = ForProg::find(&options.cookies, &spec.name).copied().unwrap_or(0);
+                let place = Placing { arena: &self.arena, usdt: &mut self.usdt, window, cookie };
+                match sites(target, (object, loaded), (code, spec), place, options) {
                     Ok(specs) => wishes.extend(specs.into_iter().map(|(place, probe)| Wish {
                         object,
                         name: spec.name.clone(),
@@ -88,20 +92,57 @@ impl Session {
     }
 }
 
+/// What a program needs to be put somewhere.
+struct Placing<'s> {
+    arena: &'s Arena,
+    usdt: &'s mut Records,
+    window: WindowId,
+    /// The user's number for it.
+    cookie: u64,
+}
+
 /// The sites of one program in one process.
 fn sites(
     target: &mut stylet_inject::Target,
-    loaded: &Loaded,
+    loaded: (usize, &Loaded),
     prog: (&LoadedProg, &ProgSpec),
-    window: WindowId,
+    mut place: Placing<'_>,
     options: &AttachOptions,
 ) -> Result<Vec<(String, ProbeSpec)>, Error> {
     let mut all = Vec::new();
-    for to in place::wanted(&loaded.object, prog.1, &options.overrides)? {
-        all.extend(sites_of(target, loaded, prog, window, &to)?);
+    for to in place::wanted(&loaded.1.object, prog.1, &options.overrides)? {
+        all.extend(match &to {
+            AttachTarget::Usdt { path, provider, name } => {
+                let marker = [path.as_str(), provider, name];
+                marker_sites(target, loaded, prog, &mut place, marker)?
+            }
+            to => sites_of(target, loaded.1, prog, &place, to)?,
+        });
     }
-    if let Some(&cookie) = ForProg::find(&options.cookies, &prog.1.name) {
-        all.iter_mut().for_each(|(_, probe)| probe.prog.cookie = cookie);
+    Ok(all)
+}
+
+/// The places of a USDT marker (path, provider, name).
+fn marker_sites(
+    target: &mut stylet_inject::Target,
+    loaded: (usize, &Loaded),
+    (prog, spec): (&LoadedProg, &ProgSpec),
+    place: &mut Placing<'_>,
+    [path, provider, name]: [&str; 3],
+) -> Result<Vec<(String, ProbeSpec)>, Error> {
+    let context = format!("program '{}': ", spec.name);
+    let found = target.marker(path, provider, name).map_err(at(&context))?;
+    let reference = prog_ref(loaded.1, prog, place.window);
+    let mut all = Vec::new();
+    for marker in found {
+        let id = place.usdt.add(place.arena, loaded, spec, &marker.args, place.cookie)?;
+        let reference = ProgRef { cookie: id.into(), ..reference };
+        let probe = ProbeSpec {
+            kind: Kind::Offset,
+            counter: marker.semaphore,
+            ..probe(&marker.site, reference, Runs::Call)
+        };
+        all.push((format!(" at {provider}:{name}"), probe));
     }
     Ok(all)
 }
@@ -111,10 +152,10 @@ fn sites_of(
     target: &mut stylet_inject::Target,
     loaded: &Loaded,
     (prog, spec): (&LoadedProg, &ProgSpec),
-    window: WindowId,
+    place: &Placing<'_>,
     to: &AttachTarget,
 ) -> Result<Vec<(String, ProbeSpec)>, Error> {
-    let reference = prog_ref(loaded, prog, window);
+    let reference = ProgRef { cookie: place.cookie, ..prog_ref(loaded, prog, place.window) };
     let context = format!("program '{}': ", spec.name);
     let unsupported = |what: String, advice| {
         Err(Error::Unsupported {
@@ -144,9 +185,6 @@ fn sites_of(
                 name.as_ref().map(|name| format!(" at {name}")).unwrap_or_default()
             };
             Ok(found.iter().map(|s| (place(&s.name), probe(s, reference, runs))).collect())
-        }
-        AttachTarget::Usdt { provider, name, .. } => {
-            unsupported(format!("the USDT marker {provider}:{name}"), "use --backend kernel")
         }
         AttachTarget::Ksyscall { name, .. } => {
             unsupported(format!("the system call {name}"), "use --backend kernel")
@@ -204,7 +242,7 @@ fn probe(site: &Resolved, prog: ProgRef, runs: Runs) -> ProbeSpec {
         Runs::Call => Kind::Offset,
     };
     // The kernel gives the address of the breakpoint (bpf_get_func_ip_kprobe, kernel/trace/bpf_trace.c).
-    ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone() }
+    ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone(), counter: None }
 }
 
 fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {

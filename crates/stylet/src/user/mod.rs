@@ -11,6 +11,7 @@ mod load;
 mod map;
 mod place;
 mod target;
+mod usdt;
 pub mod vmlinux;
 
 pub use load::{Loaded, LoadedProg};
@@ -36,6 +37,7 @@ pub struct Session {
     env_btf: Btf,
     objects: Vec<Loaded>,
     targets: Vec<target::TargetState>,
+    usdt: usdt::Records,
     next_prog: u32,
     last_repair: std::time::Instant,
     last_clock: std::time::Instant,
@@ -83,6 +85,7 @@ impl Session {
             env_btf,
             objects: Vec::new(),
             targets: Vec::new(),
+            usdt: usdt::Records::default(),
             next_prog: 0,
             last_repair: std::time::Instant::now(),
             last_clock: std::time::Instant::now(),
