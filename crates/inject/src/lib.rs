@@ -43,5 +43,6 @@ pub mod tramp;
 
 pub use error::{Error, Result, Unpatchable};
 pub use target::{
-    Command, Detached, Kind, MarkerPlace, ProbeId, ProbeSpec, ProgRef, Resolved, Target, WindowId, WindowSpec,
+    Command, Detached, Kind, MarkerPlace, ProbeId, ProbeSpec, ProgRef, Resolved, Target, WindowId,
+    WindowSpec,
 };

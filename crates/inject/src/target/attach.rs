@@ -285,6 +285,9 @@ impl State {
             session,
             counter: spec.counter,
         });
+        if let Some(at) = spec.counter {
+            self.memory.bytes(at, size_of::<u16>())?;
+        }
         self.install(stop, plan, module, probes)?;
         self.last_probe += 1;
         if let Some(at) = spec.counter {

@@ -7,7 +7,6 @@ impl State {
     /// A probe of `site` has come that counts at `at`. The record is first: a tracer that dies in between leaves a record of
     /// one too many, which [`State::change`] forgives.
     pub fn count_up(&mut self, site: u64, at: u64) -> Result<()> {
-        self.memory.bytes(at, size_of::<u16>())?;
         let block = self.sites.get(&site).map_or(0, |s| s.block.at);
         self.record_counter(block, at, self.counted(at))?;
         self.change(at, 1)

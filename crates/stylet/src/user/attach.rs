@@ -242,7 +242,14 @@ fn probe(site: &Resolved, prog: ProgRef, runs: Runs) -> ProbeSpec {
         Runs::Call => Kind::Offset,
     };
     // The kernel gives the address of the breakpoint (bpf_get_func_ip_kprobe, kernel/trace/bpf_trace.c).
-    ProbeSpec { site: site.site, kind, prog, func_ip: site.site, func: site.func.clone(), counter: None }
+    ProbeSpec {
+        site: site.site,
+        kind,
+        prog,
+        func_ip: site.site,
+        func: site.func.clone(),
+        counter: None,
+    }
 }
 
 fn prog_ref(loaded: &Loaded, prog: &LoadedProg, window: WindowId) -> ProgRef {

@@ -40,12 +40,15 @@ impl Records {
             advice: "",
         };
         let layout = Layout::of(map.value_size).ok_or_else(|| {
-            refuse(format!("{SPECS} with values of {} bytes, of an unknown usdt.bpf.h", map.value_size))
+            refuse(format!(
+                "{SPECS} with values of {} bytes, of an unknown usdt.bpf.h",
+                map.value_size
+            ))
         })?;
         let parsed = parse_args(args).map_err(|e| refuse(e.to_string()))?;
-        let value = layout.encode(&parsed, cookie).map_err(|why| {
-            refuse(format!("a marker with arguments '{args}': {why}"))
-        })?;
+        let value = layout
+            .encode(&parsed, cookie)
+            .map_err(|why| refuse(format!("a marker with arguments '{args}': {why}")))?;
         let id = self.0.keys().filter(|k| k.0 == object).count() as u32;
         if id >= map.max_entries {
             return Err(refuse(format!(
@@ -54,7 +57,8 @@ impl Records {
             )));
         }
         let fail = |source| Error::Runtime { what: format!("map '{SPECS}'"), source };
-        let id_of = loaded.maps.get(index).ok_or(Error::Bug { what: "a map without a place".into() })?;
+        let id_of =
+            loaded.maps.get(index).ok_or(Error::Bug { what: "a map without a place".into() })?;
         arena.map(*id_of).map_err(fail)?.update(&id.to_le_bytes(), &value, 0).map_err(fail)?;
         self.0.insert(key, id);
         Ok(id)
