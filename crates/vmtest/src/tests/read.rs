@@ -103,7 +103,9 @@ fn batches(guest: &Guest) -> Outcome {
     use stylet_uapi::MapType;
     let _ = guest;
     for map_type in [MapType::HASH, MapType::PERCPU_HASH, MapType::PERCPU_ARRAY, MapType::LRU_HASH] {
-        let create = MapCreate { map_type, key_size: 4, value_size: 8, max_entries: 600, ..MapCreate::default() };
+        // Room enough that nothing is evicted.
+        let max_entries = if map_type == MapType::LRU_HASH { 4000 } else { 600 };
+        let create = MapCreate { map_type, key_size: 4, value_size: 8, max_entries, ..MapCreate::default() };
         let map = Map::from_fd(MapFd::create(&create).map_err(Failure::new)?.into()).map_err(Failure::new)?;
         let size = map.elem_size()?;
         let entries: Vec<_> = (0..600_u32).map(|n| (n.to_ne_bytes().to_vec(), vec![n as u8; size])).collect();
