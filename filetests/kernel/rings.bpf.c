@@ -71,6 +71,9 @@ int to_perf(struct bpf_raw_tracepoint_args *ctx)
 	__u64 i;
 
 	record = bpf_map_lookup_elem(&scratch, &zero);
+	/* Old verifiers learn nothing of the 64-bit value from a 32-bit comparison. */
+	len &= 2 * MAX_LEN - 1;
+	asm volatile("" : "+r"(len));
 	if (!record || len > MAX_LEN)
 		return -1;
 	for (i = 0; i < 100; i++) {

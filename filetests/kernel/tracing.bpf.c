@@ -50,6 +50,16 @@ int BPF_PROG(modify, int a, int *b)
 	return mod_ret;
 }
 
+/* A hook's function, which kernels without error injection let modify, too. */
+SEC("fmod_ret/security_file_ioctl")
+int BPF_PROG(modify_ioctl, void *file, unsigned int cmd, unsigned long arg, int ret)
+{
+	if (bpf_get_current_pid_tgid() >> 32 != my_pid || cmd != 0x5354)
+		return 0;
+	__sync_fetch_and_add(&mod_hits, 1);
+	return -1;
+}
+
 /* Denies the one process an ioctl of the marked number. */
 SEC("lsm/file_ioctl")
 int BPF_PROG(ioctl, void *file, unsigned int cmd, unsigned long arg)

@@ -89,6 +89,9 @@ fn explain(kernel: &Kernel, prog: &Prog, name: &str, errno: Errno) -> Error {
         Errno(libc::ENOENT) => "there is none of this name; is its module loaded?".to_string(),
         Errno(libc::EPERM) => return kernel.denied(&format!("attaching to {to}"), errno),
         Errno(libc::EINVAL) => invalid(kernel, prog, name),
+        Errno(libc::EEXIST) => {
+            "the program is on it already; kernels before 6.10 take a program once".to_string()
+        }
         _ => "the kernel refuses".to_string(),
     };
     refused(prog, &to, Some(errno), &why)

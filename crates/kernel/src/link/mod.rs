@@ -202,7 +202,8 @@ impl Link {
     /// Detaches everywhere, removes what would be left behind, and removes the pin that this link made.
     ///
     /// A link whose target allows it (XDP, TC, cgroup, network namespace) is detached even if others hold it; any other one
-    /// is attached until the last descriptor and pin of it are gone.
+    /// is attached until the last descriptor and pin of it are gone. What was pinned is detached a moment after this returns:
+    /// the kernel frees inodes later.
     ///
     /// # Errors
     /// The first thing that could not be removed; the rest is removed all the same.

@@ -281,6 +281,8 @@ fn copy_str_from_uprobe(guest: &Guest) -> Outcome {
         assert_eq!(global(&loaded, "probe_ret")? as i64, *expected, "{string:?}");
         assert_eq!(&one_record(&mut ring)?[..contents.len()], *contents, "{string:?}");
     }
+    loaded.write_global("offset", &0_u64.to_ne_bytes())?;
+    loaded.write_global("size", &32_u64.to_ne_bytes())?;
     // SAFETY: nothing is read where there is no length.
     unsafe { target::vmtest_buffer(0x10 as *const u8, 0) };
     assert_eq!(global(&loaded, "probe_ret")? as i64, -i64::from(libc::EFAULT));
