@@ -167,7 +167,8 @@ fn by_release(kernel: &Kernel, feature: Feature) -> Probed {
     Probed::from_bool(feature.since().is_some_and(|since| kernel.release() >= since))
 }
 
-/// Whether a struct of the kernel has a member: for what the kernel ignores silently where it does not know it. Where it has not (newer
+/// Whether a struct of the kernel has a member: for what the kernel ignores silently where it does not know it. Where it
+/// has not (newer
 /// releases may have moved it) or there is no BTF, by the release.
 fn has_member(kernel: &Kernel, name: &str, member: &str, feature: Feature) -> Probed {
     let Some(btf) = kernel.vmlinux() else { return by_release(kernel, feature) };
