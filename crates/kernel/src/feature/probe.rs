@@ -176,9 +176,9 @@ fn has_member(kernel: &Kernel, name: &str, member: &str, feature: Feature) -> Pr
         .find_by_name_kind(name, Kind::Struct)
         .and_then(|id| btf.type_by_id(id))
         .and_then(|found| found.composite());
-    Probed::from_bool(
-        members.is_some_and(|found| found.members().any(|m| btf.name(m.name_off) == member)),
-    )
+    let found =
+        members.is_some_and(|found| found.members().any(|m| btf.name(m.name_off) == member));
+    if found { Probed::Present } else { by_release(kernel, feature) }
 }
 
 fn tracefs_list(kernel: &Kernel, kind: EventKind) -> Probed {
