@@ -19,6 +19,7 @@ topics! {
     ksyscall
     links
     multi
+    override_return
     perf
     raw
     raw_tp
