@@ -29,7 +29,7 @@ pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelRe
         .spawn()
         .map_err(|e| format!("{QEMU}: {e}"))?;
     let ended = wait(&mut child, &results);
-    let text = std::fs::read_to_string(&results).unwrap_or_default();
+    let text = String::from_utf8_lossy(&std::fs::read(&results).unwrap_or_default()).into_owned();
     let events: Vec<Event> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let mut report = KernelReport::new(kernel, events, start.elapsed());

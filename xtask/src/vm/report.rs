@@ -178,3 +178,45 @@ pub fn table(reports: &[KernelReport]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(name: &str, lines: &str) -> KernelReport {
+        let kernel = Kernel {
+            name: name.into(),
+            version: String::new(),
+            image: "k".into(),
+            config: None,
+            modules: Vec::new(),
+        };
+        let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        KernelReport::new(&kernel, events, Duration::from_secs(4))
+    }
+
+    const BOOT: &str = r#"{"event":"boot","release":"6.1.0-50","tests":2}"#;
+    const PASS: &str =
+        r#"{"event":"test","name":"a::b","verdict":"pass","message":"","output":"","ms":3}"#;
+    const UNSUPPORTED: &str = r#"{"event":"test","name":"a::c","verdict":"unsupported","message":"before 6.6: no multi","output":"","ms":3}"#;
+    const FAIL: &str = r#"{"event":"test","name":"a::c","verdict":"fail","message":"1 is not 2","output":"line\n","ms":3}"#;
+    const END: &str = r#"{"event":"end","failed":0}"#;
+
+    #[test]
+    fn a_table_with_its_notes() {
+        let old = report("6.1", &[BOOT, PASS, UNSUPPORTED, END].join("\n"));
+        let new = report("6.12", &[BOOT, PASS, FAIL, END].join("\n"));
+        assert!(!old.failed() && new.failed());
+        assert_eq!(
+            table(&[old, new]),
+            "         6.1    6.12\na::b      ok      ok\na::c     n/s    FAIL\n\
+             a::c on 6.1: before 6.6: no multi\na::c on 6.12: 1 is not 2\n--- a::c on 6.12 printed\nline\n"
+        );
+    }
+
+    #[test]
+    fn a_run_without_all_its_results_failed() {
+        assert!(report("6.1", &[BOOT, PASS, END].join("\n")).failed());
+        assert!(report("6.1", r#"{"event":"boot","release":"6.1.0-50","tests":0}"#).failed());
+    }
+}
