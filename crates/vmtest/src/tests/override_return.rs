@@ -3,8 +3,8 @@
 
 use stylet_insn::Insn;
 use stylet_kernel::attach::{Functions, KprobeMultiOpts, KprobeOpts, Method, kprobe, kprobe_multi};
-use stylet_kernel::{Error, Prog, ProgLoad};
-use stylet_uapi::{AttachType, ProgType};
+use stylet_kernel::{Error, Feature, Prog, ProgLoad};
+use stylet_uapi::{AttachType, HelperId, ProgType};
 
 use crate::guest::Guest;
 use crate::test::{Failure, Outcome, Test};
@@ -26,6 +26,7 @@ const FUNCTION: &str = "__x64_sys_getppid";
 const INSTEAD: i32 = 4242;
 
 fn program(guest: &Guest, attach_type: AttachType) -> Result<Prog, Error> {
+    guest.kernel().require(Feature::Helper(HelperId::OVERRIDE_RETURN, ProgType::KPROBE))?;
     let insns = [
         Insn::new(0xb7, 2, 0, 0, INSTEAD), // r2 = INSTEAD
         Insn::new(0x85, 0, 0, 0, 58),      // call override_return
