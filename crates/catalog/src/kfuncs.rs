@@ -144,8 +144,13 @@ impl Env {
 
     /// First release of a kfunc; `None` for a name that no set has.
     pub fn kfunc_since(name: &str) -> Option<Release> {
+        Env::kfunc_by_name(name).map(|k| k.since)
+    }
+
+    /// A kfunc as its oldest set registers it; `None` for a name that no set has.
+    pub fn kfunc_by_name(name: &str) -> Option<&'static Kfunc> {
         let all = sets().flat_map(|s| s.kfuncs);
-        all.filter(|k| k.name == name).map(|k| k.since).min()
+        all.filter(|k| k.name == name).min_by_key(|k| k.since)
     }
 }
 

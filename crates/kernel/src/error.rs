@@ -38,12 +38,14 @@ pub enum Error {
         errno: Option<Errno>,
     },
     /// The kernel's verifier refuses a program.
-    #[error("program '{prog}' is rejected by the kernel: {errno}{}", last_line(log))]
+    #[error("program '{prog}' is rejected by the kernel: {errno}{}", reason(log, hint))]
     Rejected {
         /// The program.
         prog: String,
         /// What BPF_PROG_LOAD answered.
         errno: Errno,
+        /// The reason in better words, where the log's last line speaks of what is not in the source.
+        hint: Option<String>,
         /// The verifier's log, whole; empty when it wrote none.
         log: String,
     },
@@ -401,6 +403,11 @@ fn did_you_mean(near: &[String]) -> String {
 
 fn because(errno: Option<Errno>) -> String {
     errno.map_or_else(String::new, |errno| format!(": {errno}"))
+}
+
+/// The hint, or what the log says.
+fn reason(log: &str, hint: &Option<String>) -> String {
+    hint.as_ref().map_or_else(|| last_line(log), |hint| format!(": {hint}"))
 }
 
 /// The last line of a verifier's log that is no statistics.

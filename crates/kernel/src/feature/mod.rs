@@ -1,6 +1,5 @@
 //! What a kernel may have, since when, and how to find out.
 
-mod kfuncs;
 mod probe;
 mod types;
 
@@ -105,8 +104,7 @@ fn release(text: &str) -> Option<Release> {
 impl Feature {
     /// The kfunc of this name; `None` when no release is known to have it.
     pub fn kfunc(name: &str) -> Option<Feature> {
-        let at = kfuncs::KFUNCS.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        Some(Feature::Kfunc(kfuncs::KFUNCS[at].0))
+        Env::kfunc_by_name(name).map(|kfunc| Feature::Kfunc(kfunc.name))
     }
 
     /// What a program of this expected attach type needs of the kernel, besides its program type.
@@ -131,10 +129,7 @@ impl Feature {
                     _ => None,
                 }
             }
-            Feature::Kfunc(name) => {
-                let known = kfuncs::KFUNCS.iter().find(|(known, _)| *known == name);
-                known.map(|(_, (major, minor))| Release::new(*major, *minor))
-            }
+            Feature::Kfunc(name) => Env::kfunc_since(name),
             Feature::TestRun(prog_type) => test_run_since(prog_type),
             _ => self.facts().and_then(|(_, since, _)| since),
         }
@@ -216,7 +211,6 @@ mod tests {
 
     #[test]
     fn kfuncs_are_found_by_name() {
-        assert!(kfuncs::KFUNCS.is_sorted_by(|a, b| a.0 < b.0));
         let feature = Feature::kfunc("bpf_copy_from_user_str_dynptr").unwrap();
         assert_eq!(feature.since(), Some(Release::new(6, 16)));
         assert_eq!(Feature::kfunc("no_such_kfunc"), None);

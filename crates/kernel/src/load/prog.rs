@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use stylet_btf::core_relo::{Outcome, POISON_IMM};
 use stylet_insn::{Insn, opcode};
-use stylet_object::{ProgSpec, SecFlags, Spec};
+use stylet_object::{POISON_CALL_KFUNC_BASE, ProgSpec, SecFlags, Spec};
 use stylet_uapi::flags::prog_flags;
 use stylet_uapi::{AttachType, HelperId, MapType};
 
@@ -68,8 +69,48 @@ fn load(
         fd_array: &modules,
         log_level: options.log_level,
     };
-    let loaded = Prog::load(kernel, &load)?;
+    let loaded = Prog::load(kernel, &load).map_err(|error| explain(spec, prog, error))?;
     Ok(Prog { section: prog.section.clone(), sec: prog.sec.clone(), ..loaded })
+}
+
+/// The verifier reports what the loader put in for something missing as a call of a helper that does not exist; says what
+/// is missing instead (`fixup_verifier_log`).
+fn explain(spec: &Spec, prog: &ProgSpec, error: Error) -> Error {
+    let Error::Rejected { prog: name, errno, hint, log } = error else { return error };
+    let found = unknown_call(&log).and_then(|(insn_idx, helper)| {
+        if helper == POISON_IMM {
+            let of_insn = |outcome: &&Outcome| outcome.slot == insn_idx as usize;
+            let local = &prog.core_outcomes.iter().find(of_insn)?.local;
+            return Some(format!(
+                "the kernel has nothing for CO-RE relocation {local}{}",
+                at(spec, prog, insn_idx)
+            ));
+        }
+        let extern_idx = usize::try_from(helper.checked_sub(POISON_CALL_KFUNC_BASE)?).ok()?;
+        let name = &spec.externs.get(extern_idx)?.name;
+        Some(format!(
+            "calls kfunc '{name}', which the kernel does not have{}",
+            at(spec, prog, insn_idx)
+        ))
+    });
+    Error::Rejected { prog: name, errno, hint: found.or(hint), log }
+}
+
+/// Instruction and number of the helper in a log's last `12: (85) call unknown#195896080`.
+fn unknown_call(log: &str) -> Option<(u32, i32)> {
+    let is_call = |line: &&str| line.contains(": (85) call unknown#");
+    let (insn, call) = log.lines().rev().find(is_call)?.split_once(": (85) call unknown#")?;
+    let end = call.find(|c: char| !c.is_ascii_digit()).unwrap_or(call.len());
+    Some((insn.trim().parse().ok()?, call[..end].parse().ok()?))
+}
+
+/// Source line of an instruction, in brackets.
+fn at(spec: &Spec, prog: &ProgSpec, insn_idx: u32) -> String {
+    let line = prog.line_at(insn_idx).zip(spec.btf.as_ref());
+    line.map_or_else(String::new, |(line, btf)| {
+        let (file, text) = (btf.name(line.file_name_off), btf.name(line.line_off).trim());
+        format!(" ({file}:{}: {text})", line.line)
+    })
 }
 
 /// The expected attach type as this kernel wants it (`libbpf_prepare_prog_load`).
@@ -136,5 +177,19 @@ fn replace_helpers(kernel: &Kernel, insns: &mut [Insn]) {
             insn.imm = id.0 as i32;
         }
         at += if insn.is_lddw() { 2 } else { 1 };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unknown_call;
+
+    #[test]
+    fn calls_in_a_log() {
+        let log = "0: R1=ctx() R10=fp0\n; return x; @ a.c:3\n12: (85) call unknown#195896080\n\
+                   invalid func unknown#195896080\nprocessed 13 insns\n";
+        assert_eq!(unknown_call(log), Some((12, 195_896_080)));
+        assert_eq!(unknown_call("12: (85) call bpf_probe_read#4\n"), None);
+        assert_eq!(unknown_call(""), None);
     }
 }

@@ -42,3 +42,5 @@ impl fmt::Debug for Errno {
         fmt::Display::fmt(self, f)
     }
 }
+
+impl std::error::Error for Errno {}

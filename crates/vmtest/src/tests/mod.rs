@@ -18,6 +18,7 @@ topics! {
     kprobe
     ksyscall
     links
+    load
     multi
     override_return
     perf

@@ -1,22 +1,26 @@
 //! A program in the kernel.
 
+mod refused;
+
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use stylet_catalog::Release;
 use stylet_insn::Insn;
 use stylet_object::{FuncInfo, LineInfo, SecSpec};
 use stylet_uapi::flags::prog_flags;
 use stylet_uapi::{AttachType, ProgType};
 
+use crate::Error;
 use crate::feature::Feature;
 use crate::kernel::Kernel;
 use crate::sys::{self, Errno, ProgAttr};
-use crate::{Error, Fault};
 
 /// Bytes of the first log buffer that a refused program is loaded again with.
 const LOG_START: usize = 1 << 16;
-/// Bytes of the largest log buffer that kernels before 5.2 take (`UINT_MAX >> 8`).
-const LOG_MAX: usize = (u32::MAX >> 8) as usize;
+/// Bytes of the largest log buffer that a kernel takes (`bpf_verifier_log_attr_valid`), since 5.2 and before.
+const LOG_MAX: usize = (u32::MAX >> 2) as usize;
+const LOG_MAX_BEFORE_5_2: usize = (u32::MAX >> 8) as usize;
 /// How often a load is tried again that the kernel interrupts (`PROG_LOAD_ATTEMPTS` of libbpf).
 const ATTEMPTS: u32 = 10;
 
@@ -96,8 +100,8 @@ impl Prog {
             fd_array: &fd_array,
             log_level: load.log_level,
         };
-        let (fd, log) =
-            load_with_log(&attr).map_err(|(errno, log)| refused(kernel, load, errno, log))?;
+        let (fd, log) = load_with_log(kernel, &attr)
+            .map_err(|(errno, log)| refused::error(kernel, load, errno, log))?;
         Ok(Prog {
             fd,
             name: load.name.to_string(),
@@ -153,28 +157,34 @@ impl AsFd for Prog {
 }
 
 /// Loads; a refused program is loaded again with a log, in a buffer that is grown until the log fits.
-fn load_with_log(attr: &ProgAttr<'_>) -> Result<(OwnedFd, String), (Errno, String)> {
+fn load_with_log(
+    kernel: &Kernel,
+    attr: &ProgAttr<'_>,
+) -> Result<(OwnedFd, String), (Errno, String)> {
+    let max = if kernel.release() < Release::new(5, 2) { LOG_MAX_BEFORE_5_2 } else { LOG_MAX };
+    let mut first = None;
     if attr.log_level == 0 {
         match load_once(attr, &mut []) {
             Ok(fd) => return Ok((fd, String::new())),
             // No log comes of these.
             Err(errno @ Errno(libc::EPERM | libc::ENOSYS)) => return Err((errno, String::new())),
-            Err(_) => {}
+            Err(errno) => first = Some(errno),
         }
     }
     let attr = ProgAttr { log_level: attr.log_level.max(1), ..*attr };
     let mut log = vec![0; LOG_START];
     loop {
         let result = load_once(&attr, &mut log);
-        if matches!(result, Err(Errno(libc::ENOSPC))) && log.len() < LOG_MAX {
-            log = vec![0; (log.len() * 8).min(LOG_MAX)];
+        if matches!(result, Err(Errno(libc::ENOSPC))) && log.len() < max {
+            log = vec![0; (log.len() * 8).min(max)];
             continue;
         }
         let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());
         let text = String::from_utf8_lossy(&log[..end]).into_owned();
         return match result {
             Ok(fd) => Ok((fd, text)),
-            Err(errno) => Err((errno, text)),
+            // The last attempt may have failed for its log alone.
+            Err(errno) => Err((first.unwrap_or(errno), text)),
         };
     }
 }
@@ -189,25 +199,4 @@ fn load_once(attr: &ProgAttr<'_>, log: &mut [u8]) -> Result<OwnedFd, Errno> {
         }
     }
     result
-}
-
-/// Which error a refused load is.
-fn refused(kernel: &Kernel, load: &ProgLoad<'_>, errno: Errno, log: String) -> Error {
-    if log.is_empty() {
-        if errno == Errno(libc::EPERM) || errno == Errno(libc::ENOSYS) {
-            return kernel.denied(&format!("loading program '{}'", load.name), errno);
-        }
-        let type_known = kernel.require(Feature::ProgType(load.prog_type));
-        if let Err(error @ Error::Missing { .. }) = type_known {
-            return error;
-        }
-    }
-    // A program for a kind of attaching that is not there uses what is not there either: the kind is what to name.
-    let kind = Feature::of_attach_type(load.attach_type).map(|feature| kernel.require(feature));
-    if let Some(Err(error @ Error::Missing { .. })) = kind {
-        return error;
-    }
-    let error = Error::Rejected { prog: load.name.to_string(), errno, log };
-    debug_assert_eq!(error.fault(), Fault::Verdict);
-    error
 }
