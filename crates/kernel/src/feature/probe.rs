@@ -144,7 +144,13 @@ fn attach_feature(kernel: &Kernel, feature: Feature) -> Probed {
         Feature::ProgBindMap => command(Cmd::PROG_BIND_MAP),
         Feature::LinkInfo => Probed::of(sys::next_id(Cmd::LINK_GET_NEXT_ID, 0)),
         Feature::EnableStats => Probed::of(sys::enable_stats()),
-        Feature::TracingCookie => has_member(kernel, "bpf_tramp_link", "cookie", feature),
+        Feature::TracingCookie => {
+            // It moved to the node in 7.2.
+            match has_member(kernel, "bpf_tramp_link", "cookie", feature) {
+                Probed::Present => Probed::Present,
+                _ => has_member(kernel, "bpf_tramp_node", "cookie", feature),
+            }
+        }
         Feature::IterTarget => has_member(kernel, "bpf_iter_aux_info", "task", feature),
         Feature::KprobeEvents => tracefs_list(kernel, EventKind::Kprobe),
         Feature::UprobeEvents => tracefs_list(kernel, EventKind::Uprobe),

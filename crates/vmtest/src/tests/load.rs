@@ -55,7 +55,7 @@ fn types_externs_core(guest: &Guest) -> Outcome {
     let loaded = load(kernel, &spec(guest, "load_types")?, &LoadOptions::default())?;
     run(guest, &loaded, "look")?;
     assert_eq!(global(&loaded, "seen")?, 0x3ff);
-    assert_eq!(global(&loaded, "version")?, kernel.version_code().into());
+    assert_eq!(global(&loaded, "version")?, u64::from(kernel.version_code()));
     let hz = guest.config("CONFIG_HZ").ok_or_else(|| Failure::new("no CONFIG_HZ"))?;
     assert_eq!(global(&loaded, "hz")?, hz.parse::<u64>()?);
     assert_ne!(global(&loaded, "address")?, 0);
