@@ -14,7 +14,7 @@ pub(super) fn error(kernel: &Kernel, load: &ProgLoad<'_>, errno: Errno, log: Str
     if log.is_empty() && matches!(errno, Errno(libc::EPERM | libc::ENOSYS)) {
         return kernel.denied(&format!("loading program '{}'", load.name), errno);
     }
-    let of_program = if log.is_empty() { of_load(load) } else { of_log(load, &log) };
+    let of_program = if log.is_empty() { of_load(load) } else { of_log(kernel, load, &log) };
     // A program for a kind of attaching that is not there uses what is not there either: the kind is what to name.
     let kind = Feature::of_attach_type(load.attach_type);
     for feature in kind.into_iter().chain(of_program) {
@@ -36,7 +36,7 @@ fn sleepable(load: &ProgLoad<'_>) -> Option<Feature> {
 }
 
 /// What the verifier misses, as its words say (`check_helper_call`, `bpf_prog_check` in kernel/bpf/verifier.c).
-fn of_log(load: &ProgLoad<'_>, log: &str) -> Vec<Feature> {
+fn of_log(kernel: &Kernel, load: &ProgLoad<'_>, log: &str) -> Vec<Feature> {
     let last = log.lines().rev().take(4).collect::<Vec<_>>().join("\n");
     if last.contains("can be sleepable") {
         return sleepable(load).into_iter().collect();
@@ -51,9 +51,10 @@ fn of_log(load: &ProgLoad<'_>, log: &str) -> Vec<Feature> {
     });
     let Some(id) = id else { return Vec::new() };
     let helper = Feature::Helper(HelperId(id), load.prog_type);
-    // One that no release lets such programs call is the program's fault.
-    let known = helper.since().is_some() && HelperId(id).name().is_some();
-    known.then_some(helper).into_iter().collect()
+    // One that this release has is withheld by its configuration, and one that no release lets such programs call is the
+    // program's fault: neither is missing.
+    let is_later = helper.since().is_some_and(|since| since > kernel.release());
+    is_later.then_some(helper).into_iter().collect()
 }
 
 /// Better words for what is not in the source.

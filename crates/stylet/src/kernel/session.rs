@@ -187,14 +187,15 @@ fn withholds(finding: &Finding, helper: &str) -> bool {
 /// A refusal with what the kernel's log says, by C line where the object has lines; any other error with the object's name.
 fn refused(kernel: &Kernel, object: &Object, error: stylet_kernel::Error) -> Error {
     let context = format!("{}: ", object.path.display());
-    let stylet_kernel::Error::Rejected { prog, errno, log } = &error else {
+    let stylet_kernel::Error::Rejected { prog, errno, log, hint } = &error else {
         return Error::Kernel { context, source: Box::new(error) };
     };
     let Some(spec) = object.spec.progs.iter().find(|p| p.name == *prog) else {
         return Error::Kernel { context, source: Box::new(error) };
     };
     let finding = Finding::from_kernel_log(errno.0, log);
-    if finding.message.is_empty() {
+    // What the loader knows better is said by the library's own error.
+    if finding.message.is_empty() || hint.is_some() {
         return Error::Kernel { context, source: Box::new(error) };
     }
     if let Some(&(helper, why)) = WITHHELD.iter().find(|(helper, _)| withholds(&finding, helper)) {

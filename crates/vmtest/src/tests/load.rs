@@ -41,7 +41,7 @@ fn global(loaded: &Loaded, name: &str) -> Result<u64, Failure> {
         let Some(stylet_btf::Type::DataSec(section)) = btf.type_by_id(spec.btf_value_type_id) else {
             continue;
         };
-        for var in section.vars().filter(|var| btf.type_name(var.ty) == name) {
+        if let Some(var) = section.vars().find(|var| btf.type_name(var.ty) == name) {
             let value = map.lookup(&0_u32.to_ne_bytes(), 0)?.unwrap_or_default();
             let at = var.offset as usize;
             return Ok(u64::from_ne_bytes(value[at..at + 8].try_into()?));
