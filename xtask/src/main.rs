@@ -14,6 +14,7 @@ const USAGE: &str = "usage: cargo xtask TASK
   facts DIR           generate the tables of crates/catalog from the facts in DIR
   objects [--check]   build the prebuilt .bpf.o from their sources, or check them
   selftests TRUTH …   our verdicts beside those that a kernel recorded for a folder of built objects
+  verdicts            what Linux releases say about filetests/verifier (verdicts --help)
   vm [TEST…]          run the kernel backend's tests on Linux releases under QEMU (vm --help)";
 
 fn main() -> ExitCode {
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         "facts" => facts::run(rest).map(|()| ExitCode::SUCCESS),
         "objects" => objects::run(&root(), rest).map(|()| ExitCode::SUCCESS),
         "selftests" => selftests::run(rest).map(|()| ExitCode::SUCCESS),
+        "verdicts" => vm::verdicts::run(&root(), rest),
         "vm" => vm::run(&root(), rest),
         _ => Err(USAGE.into()),
     };

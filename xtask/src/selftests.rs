@@ -172,7 +172,7 @@ impl Ours {
                 Ours {
                     errno: rejection.errno,
                     cause: kind[..end].to_owned(),
-                    log: rejection.log.clone(),
+                    log: rejection.log.to_string(),
                     ..Ours::without(Outcome::Reject, rejection.message())
                 }
             }

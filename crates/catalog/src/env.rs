@@ -68,11 +68,14 @@ impl Env {
     pub fn user(helpers: &[u32], map_types: &[MapType]) -> Env {
         let mut implemented = helpers.to_vec();
         implemented.sort_unstable();
+        let kernel = Env::kernel(Env::USER_RULES);
         Env {
             target: Target::User,
+            // A probed process gets its registers back as they were.
+            features: kernel.features - Features::KPROBE_WRITE_CTX,
             implemented,
             map_types: map_types.to_vec(),
-            ..Env::kernel(Env::USER_RULES)
+            ..kernel
         }
     }
 
@@ -123,6 +126,28 @@ impl Env {
             return Err(HelperRefusal::Hidden { name: proto.name });
         }
         Ok(proto)
+    }
+
+    /// Numbers and names of the helpers that exist at this release, for whatever program type.
+    pub fn helpers(&self) -> impl Iterator<Item = (u32, &'static str)> {
+        let release = self.release();
+        tables::HELPERS
+            .iter()
+            .flat_map(|part| part.iter())
+            .filter(move |helper| helper.since <= release)
+            .map(|helper| (helper.proto.id, helper.proto.name))
+    }
+
+    /// Map types that exist at this release.
+    pub fn map_types(&self) -> impl Iterator<Item = MapType> {
+        let known = tables::MAP_TYPES.iter().map(|(map_type, _)| *map_type);
+        known.filter(|map_type| self.has_map_type(*map_type))
+    }
+
+    /// Program types that exist at this release.
+    pub fn prog_types(&self) -> impl Iterator<Item = ProgType> {
+        let known = tables::PROG_TYPES.iter().map(|(prog_type, _)| *prog_type);
+        known.filter(|prog_type| self.has_prog_type(*prog_type))
     }
 
     /// Whether maps of this type can be made.

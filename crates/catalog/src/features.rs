@@ -56,8 +56,8 @@ features! {
     LINKED_LIST = 16, 6 . 2;
     /// Trees of a program's own objects.
     RBTREE = 17, 6 . 3;
-    /// A privileged program may read stack bytes that it never wrote (6.3, and 6.1 as it is maintained).
-    UNINIT_STACK_READ = 18, 6 . 1;
+    /// A privileged program may read stack bytes that it never wrote.
+    UNINIT_STACK_READ = 18, 6 . 3;
     /// Open-coded iterators (`bpf_iter_num_new`).
     ITERATORS = 19, 6 . 4;
     /// Precision marks travel across calls of functions.
@@ -91,7 +91,7 @@ features! {
     /// `bpf_res_spin_lock`.
     RES_SPIN_LOCK = 34, 6 . 15;
     /// kprobe and uprobe programs may write `struct pt_regs`.
-    KPROBE_WRITE_CTX = 35, 6 . 19;
+    KPROBE_WRITE_CTX = 35, 6 . 18;
     /// Liveness of registers and stack slots is computed before or beside the walk.
     STATIC_LIVENESS = 36, 6 . 18;
     /// `gotox` through `BPF_MAP_TYPE_INSN_ARRAY`.
@@ -107,6 +107,22 @@ features! {
     NESTED_RCU = 41, 6 . 19;
     /// Every kfunc wants pointers that the kernel vouches for (`KF_TRUSTED_ARGS` for all).
     TRUSTED_ARGS_DEFAULT = 42, 7 . 0;
+    /// A comparison of two pointers tells that neither is NULL when one is not.
+    POINTER_NULLNESS = 49, 6 . 2;
+    /// `BPF_ST` may store into the context.
+    CTX_STORE_IMM = 50, 6 . 4;
+    /// Copies that differ by a constant learn from each other.
+    LINKED_CONST = 51, 6 . 11;
+    /// A lookup of a constant key within an array is not NULL.
+    CONST_MAP_KEY = 44, 6 . 15;
+    /// Ranges survive a negation.
+    NEG_RANGE = 45, 6 . 17;
+    /// A program that keeps too many branches waiting is E2BIG.
+    JMP_SEQ_E2BIG = 46, 7 . 1;
+    /// What is known of a number survives a change of its byte order (6.19, and 6.18 as it is maintained).
+    END_BITS = 47, 6 . 18;
+    /// Copies that differ by a negative constant, or in 32 bits, learn from each other (7.0, and 6.18 as it is maintained).
+    LINKED_SUB = 48, 6 . 18;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

@@ -238,7 +238,7 @@ mod tests {
     #[test]
     fn writes_and_return_values_follow_the_attach_type() {
         let kprobe = of(ProgType::KPROBE).unwrap();
-        assert!(!kprobe.ctx_writable(Features::of(Release::V6_18)));
+        assert!(!kprobe.ctx_writable(Features::of(Release::V6_12)));
         assert!(kprobe.ctx_writable(Features::of(Release::V7_3)));
         assert_eq!(kprobe.return_range(A(0)), None);
         assert_eq!(kprobe.return_range(A::TRACE_UPROBE_SESSION), Some((0, 1)));

@@ -33,6 +33,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// List the kernel's programs, maps and links, and who holds them.
     List(ListArgs),
+    /// Would each kernel release accept the programs of BPF objects, and if not, why?
+    Check(crate::check::args::CheckArgs),
     /// Print a completion script for a shell.
     Completions {
         /// The shell to complete for.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod check;
 mod inspect;
 mod list;
 mod report;
@@ -19,6 +20,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
+        Command::Check(args) => match check::run(args) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::List(args) => list::run(args),

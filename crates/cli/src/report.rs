@@ -12,6 +12,7 @@ pub fn report(error: &Error, cli: &Cli) -> ExitCode {
         Command::Run(args) => (args.json, args.verbose),
         Command::Inspect(args) => (args.json, false),
         Command::List(args) => (args.json, false),
+        Command::Check(args) => (args.json, false),
         Command::Completions { .. } => (false, false),
     };
     if as_json {

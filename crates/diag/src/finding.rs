@@ -24,7 +24,7 @@ impl From<&Rejection> for Finding {
             message: rejection.message(),
             insn_idx: rejection.insn_idx,
             path: rejection.path.clone(),
-            log: rejection.log.clone(),
+            log: rejection.log.to_string(),
         }
     }
 }

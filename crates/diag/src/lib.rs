@@ -9,10 +9,11 @@
 #![forbid(unsafe_code)]
 
 mod finding;
+mod origin;
 mod render;
 mod report;
 mod source;
 mod suggest;
 
 pub use finding::Finding;
-pub use report::{Location, Report, Step, explain};
+pub use report::{Location, Origin, Report, Step, explain};

@@ -30,6 +30,10 @@ impl Report {
         if !has_source && !self.insn.is_empty() {
             group = group.element(Level::NOTE.message(&label));
         }
+        let origin = self.origin_text();
+        if !origin.is_empty() {
+            group = group.element(Level::NOTE.message(&origin));
+        }
         let path = self.path_text();
         if !path.is_empty() {
             group = group.element(Level::NOTE.message(&path));
@@ -38,6 +42,28 @@ impl Report {
             group = group.element(Level::HELP.message(suggestion));
         }
         renderer.render(&[group]).to_string()
+    }
+
+    /// How the value was made, a source line a line; empty when it is not known, or was made by the very line at fault.
+    fn origin_text(&self) -> String {
+        let place = |at: &Option<Location>| at.as_ref().map(|at| (at.file.clone(), at.line));
+        let elsewhere = self.origin.iter().any(|o| place(&o.at) != place(&self.at));
+        if self.origin.is_empty() || (!elsewhere && self.at.is_some()) {
+            return String::new();
+        }
+        let mut text = String::from("where the value comes from:");
+        for line in self.origin.chunk_by(|a, b| place(&a.at) == place(&b.at) && a.at.is_some()) {
+            let insns: Vec<String> =
+                line.iter().map(|o| format!("insn {}: {}", o.insn_idx, o.insn)).collect();
+            let insns = insns.join("; ");
+            let _ = match line.first().and_then(|o| o.at.as_ref()) {
+                Some(at) if !at.source.is_empty() => {
+                    write!(text, "\n{}:{}: {} [{insns}]", at.file, at.line, at.source.trim())
+                }
+                _ => write!(text, "\n{insns}"),
+            };
+        }
+        text
     }
 
     /// The causal path, a step a line; empty when there is none.

@@ -1,6 +1,7 @@
 //! The report: a finding with everything that is known about it.
 
 use crate::Finding;
+use crate::origin;
 use crate::source;
 use crate::suggest::{self, Case};
 use serde::Serialize;
@@ -38,6 +39,18 @@ pub struct Step {
     pub at: Option<Location>,
 }
 
+/// An instruction that made the value at fault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// Slot of the instruction.
+    pub insn_idx: u32,
+    /// Its text.
+    pub insn: String,
+    /// Its place in the source.
+    #[serde(flatten)]
+    pub at: Option<Location>,
+}
+
 /// Why a program was refused. The JSON field names are part of the interface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -60,6 +73,8 @@ pub struct Report {
     pub at: Option<Location>,
     /// Decisions on the way, oldest first.
     pub path: Vec<Step>,
+    /// How the value at fault was made, oldest first; empty when it is not known.
+    pub origin: Vec<Origin>,
     /// What may help; absent when nothing specific is known.
     pub suggestion: Option<String>,
     /// The verifier's own text.
@@ -90,6 +105,10 @@ pub fn explain(env: &Env, input: &ProgInput<'_>, finding: &Finding) -> Report {
         function: source::function(input, finding.insn_idx),
         at: source::location(input, finding.insn_idx),
         path: finding.path.iter().map(step).collect(),
+        origin: origin::origin(input, finding)
+            .into_iter()
+            .map(|idx| Origin { insn_idx: idx, insn: text(idx), at: source::location(input, idx) })
+            .collect(),
         suggestion: suggest::suggest(&Case { env, input, finding }),
         log: finding.log.clone(),
     }

@@ -201,6 +201,12 @@ pub enum Error {
         /// Why.
         source: stylet_btf::Error,
     },
+    /// An option that can not be meant so.
+    #[error("{text}")]
+    Option {
+        /// Which, and why.
+        text: String,
+    },
     /// A file that holds no BTF of a kernel.
     #[error("{}: no BTF of a kernel: {source}", path.display())]
     KernelBtf {

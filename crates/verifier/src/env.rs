@@ -249,7 +249,10 @@ impl<'a> Verifier<'a> {
     ) -> Res<()> {
         if self.branch_stack.len() as u32 >= self.cat.limits.complexity_limit_jmp_seq {
             return Err(crate::rejection::Reject::new(
-                stylet_uapi::errno::EFAULT,
+                match self.cat.has(stylet_catalog::Features::JMP_SEQ_E2BIG) {
+                    true => stylet_uapi::errno::E2BIG,
+                    false => stylet_uapi::errno::EFAULT,
+                },
                 crate::kind::RejectionKind::TooManyJumps {
                     count: self.branch_stack.len() as u32 + 1,
                 },

@@ -237,6 +237,8 @@ pub enum RejectionKind {
     ModifiedPointer { ty: TypeName, reg: u8, off: i32 },
     #[error("variable {ty} access var_off={var_off} disallowed")]
     VariableAccess { ty: TypeName, var_off: Tnum },
+    #[error("BPF_ST stores into R{reg} ctx is not allowed")]
+    StoreIntoCtx { reg: u8 },
     #[error("BPF_ATOMIC {verb} R{reg} {ty} is not allowed")]
     AtomicOnPointer { verb: &'static str, reg: u8, ty: TypeName },
 

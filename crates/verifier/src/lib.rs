@@ -34,5 +34,5 @@ pub use kind::Region;
 pub use regs::TypeName;
 pub use rejection::{PathStep, Rejection, RejectionKind};
 pub use tnum::Tnum;
-pub use verified::{Facts, InsnFact, MemKind, Subprog, VerifiedProg};
+pub use verified::{Facts, InsnFact, MemKind, Stats, Subprog, VerifiedProg};
 pub use verify::verify;

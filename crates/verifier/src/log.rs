@@ -45,11 +45,23 @@ impl Log {
     }
 
     /// The text, which ends with `message`.
-    pub fn finish(mut self, message: &str, insn_processed: u64) -> String {
+    pub fn finish(mut self, message: &str, stats: &crate::Stats) -> String {
         self.text.push_str(message);
         self.text.push('\n');
-        let _ = writeln!(self.text, "processed {insn_processed} insns");
+        let _ = writeln!(self.text, "{stats}");
         self.text
+    }
+}
+
+impl fmt::Display for crate::Stats {
+    /// The last line of the kernel's log (`print_verification_stats`).
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let crate::Stats { insn_processed, total_states, peak_states, max_states_per_insn } = self;
+        write!(
+            f,
+            "processed {insn_processed} insns (limit 1000000) max_states_per_insn \
+             {max_states_per_insn} total_states {total_states} peak_states {peak_states} mark_read 0"
+        )
     }
 }
 

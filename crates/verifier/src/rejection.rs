@@ -46,8 +46,10 @@ pub struct Rejection {
     pub insn_idx: u32,
     /// How the walk got there, oldest first; the last steps when there were very many.
     pub path: Vec<PathStep>,
+    /// What the walk cost until then.
+    pub stats: Box<crate::Stats>,
     /// Text of the kernel's shape: states and instructions when `ProgInput::log_level` is not 0, the message always.
-    pub log: String,
+    pub log: Box<str>,
 }
 
 impl Rejection {

@@ -80,6 +80,8 @@ pub(crate) struct Explorer {
     in_lists: u32,
     pub total: u32,
     pub peak: u32,
+    /// Most states that were compared with at one instruction.
+    pub max_per_insn: u32,
 }
 
 impl Explorer {
@@ -111,6 +113,7 @@ impl Verifier<'_> {
         let mut add = force || (jmps >= 2 && insns >= 8);
         self.clean_live_states(insn_idx);
         let mut list = self.explorer.by_insn.remove(&insn_idx).unwrap_or_default();
+        let compared = list.len() as u32;
         let mut at = 0;
         let mut outcome = Ok(false);
         while at < list.len() {
@@ -144,6 +147,9 @@ impl Verifier<'_> {
                     }
                 }
             }
+        }
+        if matches!(outcome, Ok(false)) {
+            self.explorer.max_per_insn = self.explorer.max_per_insn.max(compared);
         }
         if matches!(outcome, Ok(false)) && add {
             let id = self.add_checkpoint();

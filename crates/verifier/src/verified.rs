@@ -52,6 +52,19 @@ pub struct InsnFact {
     pub branch: Option<bool>,
 }
 
+/// What the walk cost, under the names of the kernel's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Instructions processed.
+    pub insn_processed: u64,
+    /// States kept in all.
+    pub total_states: u32,
+    /// Most states held at once.
+    pub peak_states: u32,
+    /// Most states that were compared with at one instruction.
+    pub max_states_per_insn: u32,
+}
+
 /// Results of verification that code generation and trampolines use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -73,6 +86,8 @@ pub struct Facts {
     pub peak_states: u32,
     /// See `peak_states`.
     pub total_states: u32,
+    /// See [`Stats::max_states_per_insn`].
+    pub max_states_per_insn: u32,
     /// Bytes of stack of the deepest call chain.
     pub max_stack: u32,
 }
@@ -158,6 +173,16 @@ impl VerifiedProg {
     /// The walk as text of the kernel's shape; empty unless `ProgInput::log_level` asked for it.
     pub fn log(&self) -> &str {
         &self.log
+    }
+
+    /// What the walk cost.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            insn_processed: self.facts.insn_processed,
+            total_states: self.facts.total_states,
+            peak_states: self.facts.peak_states,
+            max_states_per_insn: self.facts.max_states_per_insn,
+        }
     }
 
     /// What the walk found out.

@@ -10,7 +10,7 @@ use crate::env::{CallMap, Verifier};
 use crate::input::ProgInput;
 use crate::kind::RejectionKind as Kind;
 use crate::rejection::{Reject, Rejection, Res};
-use crate::verified::{Facts, Subprog, VerifiedProg};
+use crate::verified::{Facts, Stats, Subprog, VerifiedProg};
 
 /// Verifies a program by the rules of `env`.
 ///
@@ -105,6 +105,7 @@ impl Verifier<'_> {
             insn_processed: self.insn_processed,
             peak_states: self.explorer.peak,
             total_states: self.explorer.total,
+            max_states_per_insn: self.explorer.max_per_insn,
             ..core::mem::take(&mut self.facts)
         };
         let subprogs = self.subprogs.iter().map(|s| Subprog {
@@ -127,7 +128,20 @@ impl Verifier<'_> {
     fn into_rejection(self, reject: Reject) -> Rejection {
         let insn_idx =
             reject.insn_idx.unwrap_or(self.insn_idx.min(self.insns.len().saturating_sub(1) as u32));
-        let log = self.log.finish(&reject.kind.to_string(), self.insn_processed);
-        Rejection { errno: reject.errno, kind: reject.kind, insn_idx, path: self.path, log }
+        let stats = Stats {
+            insn_processed: self.insn_processed,
+            total_states: self.explorer.total,
+            peak_states: self.explorer.peak,
+            max_states_per_insn: self.explorer.max_per_insn,
+        };
+        let log = self.log.finish(&reject.kind.to_string(), &stats).into();
+        Rejection {
+            errno: reject.errno,
+            kind: reject.kind,
+            insn_idx,
+            path: self.path,
+            stats: stats.into(),
+            log,
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! The walk over all paths (`do_check`).
 
+use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::errno;
 
 use crate::backtrack::LinkedRegs;
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
+use crate::regs::RegType;
 use crate::rejection::{Reject, Res};
 
 impl Verifier<'_> {
@@ -85,6 +87,10 @@ impl Verifier<'_> {
                 if insn.mode() != op::MEM || insn.src != 0 {
                     return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_ST" }));
                 }
+                let to_ctx = self.regs_ctx(insn.dst);
+                if to_ctx && !self.cat.has(Features::CTX_STORE_IMM) {
+                    return Err(Reject::acces(Kind::StoreIntoCtx { reg: insn.dst }));
+                }
                 self.check_store(insn, false)?;
             }
             op::JMP | op::JMP32 => return self.check_jmp(insn),
@@ -95,6 +101,10 @@ impl Verifier<'_> {
             },
         }
         Ok(Flow::Next)
+    }
+
+    fn regs_ctx(&self, regno: u8) -> bool {
+        regno < op::MAX_BPF_REG && self.reg(regno.into()).ty == RegType::PtrToCtx
     }
 
     fn check_jmp(&mut self, insn: Insn) -> Step {

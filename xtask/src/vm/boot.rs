@@ -23,13 +23,8 @@ pub fn find_qemu() -> Result<(), String> {
 
 /// Boots `kernel`; `folder` takes the console's output and the results.
 pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelReport, String> {
-    let (console, results) = (folder.join("console"), folder.join("results"));
     let start = Instant::now();
-    let mut child = command(kernel, initramfs, &console, &results)
-        .spawn()
-        .map_err(|e| format!("{QEMU}: {e}"))?;
-    let ended = wait(&mut child, &results);
-    let text = String::from_utf8_lossy(&std::fs::read(&results).unwrap_or_default()).into_owned();
+    let (ended, text) = raw(kernel, initramfs, folder)?;
     let events: Vec<Event> =
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let mut report = KernelReport::new(kernel, events, start.elapsed());
@@ -42,11 +37,27 @@ pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelRe
     }
     if report.broken.is_some() {
         let console =
-            String::from_utf8_lossy(&std::fs::read(&console).unwrap_or_default()).into_owned();
+            String::from_utf8_lossy(&std::fs::read(folder.join("console")).unwrap_or_default())
+                .into_owned();
         let lines: Vec<&str> = console.lines().collect();
         report.console = lines[lines.len().saturating_sub(40)..].join("\n");
     }
     Ok(report)
+}
+
+/// Boots `kernel`; how QEMU ended, and what the guest wrote to its second serial line.
+pub fn raw(
+    kernel: &Kernel,
+    initramfs: &Path,
+    folder: &Path,
+) -> Result<(Result<ExitStatus, String>, String), String> {
+    let (console, results) = (folder.join("console"), folder.join("results"));
+    let mut child = command(kernel, initramfs, &console, &results)
+        .spawn()
+        .map_err(|e| format!("{QEMU}: {e}"))?;
+    let ended = wait(&mut child, &results);
+    let text = String::from_utf8_lossy(&std::fs::read(&results).unwrap_or_default()).into_owned();
+    Ok((ended, text.replace("\r\n", "\n")))
 }
 
 /// QEMU's command line: emulated (a `/dev/kvm` that is there may hang), single-threaded (other modes oops now and then).

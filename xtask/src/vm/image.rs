@@ -6,7 +6,7 @@ use std::process::Command;
 use super::kernels::Kernel;
 
 /// The target that is named explicitly, so that build scripts and macros stay dynamic.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// Builds `crates/vmtest` as a static program; its path.
 pub fn build(root: &Path) -> Result<PathBuf, String> {
@@ -76,14 +76,14 @@ fn file_name(path: &Path) -> String {
 
 /// An archive in the format that the kernel unpacks: `newc`, see its `Documentation/driver-api/early-userspace/buffer-format`.
 #[derive(Default)]
-struct Cpio {
+pub struct Cpio {
     bytes: Vec<u8>,
     inode: u32,
 }
 
 impl Cpio {
     /// Adds a file; `device` is the number of a device node.
-    fn add(&mut self, name: &str, mode: u32, device: (u32, u32), contents: &[u8]) {
+    pub fn add(&mut self, name: &str, mode: u32, device: (u32, u32), contents: &[u8]) {
         self.inode += 1;
         let size = u32::try_from(contents.len()).unwrap_or(u32::MAX);
         let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
@@ -104,7 +104,7 @@ impl Cpio {
     }
 
     /// The whole archive.
-    fn finish(mut self) -> Vec<u8> {
+    pub fn finish(mut self) -> Vec<u8> {
         self.add("TRAILER!!!", 0, (0, 0), &[]);
         self.bytes
     }

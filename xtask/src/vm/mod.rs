@@ -6,6 +6,7 @@ mod build;
 mod image;
 mod kernels;
 mod report;
+pub mod verdicts;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};

@@ -5,6 +5,7 @@ mod attach;
 mod backends;
 mod bad_input;
 mod bad_target;
+mod check;
 mod command;
 mod events;
 mod inspect;
@@ -28,6 +29,7 @@ fn main() {
         backends::trials(),
         bad_input::trials(),
         bad_target::trials(),
+        check::trials(),
         events::trials(),
         inspect::trials(),
         kernel::trials(),

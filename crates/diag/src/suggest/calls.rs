@@ -2,10 +2,14 @@
 
 use super::{Case, Rule};
 use stylet_catalog::{Env, Features, HelperRefusal, Target};
+use stylet_insn::opcode as op;
 use stylet_uapi::{HelperId, MapType, ProgType};
 
 pub(super) const RULES: &[Rule] = &[
     (&["cannot use helper"], helper_refused),
+    (&["unrecognized bpf_ld_imm64 insn"], callback),
+    (&["uses reserved fields"], newer_insn),
+    (&["uses invalid atomic opcode"], newer_insn),
     (&["unknown func"], helper_refused),
     (&["invalid func"], helper_refused),
     (&["cannot call GPL-restricted"], licence),
@@ -18,6 +22,28 @@ pub(super) const RULES: &[Rule] = &[
     (&["tail_calls are not allowed"], tail_calls),
     (&["mixing of tail_calls and bpf-to-bpf calls"], tail_calls),
 ];
+
+/// The address of a function is loaded, for a target that calls none back.
+fn callback(case: &Case<'_>) -> Option<String> {
+    case.insn().filter(|insn| insn.src == op::PSEUDO_FUNC)?;
+    let since = Features::CALLBACKS.since().filter(|_| !case.env.has(Features::CALLBACKS))?;
+    Some(format!("functions that helpers call back are there since Linux {since}"))
+}
+
+/// An instruction in a form that younger kernels have.
+fn newer_insn(case: &Case<'_>) -> Option<String> {
+    let insn = case.insn()?;
+    let atomic = insn.class() == op::STX && insn.mode() == op::ATOMIC;
+    let (feature, advice) = match (atomic, insn.imm) {
+        (true, op::LOAD_ACQ | op::STORE_REL) => (Features::LOAD_ACQ_STORE_REL, "-mcpu=v3"),
+        (true, _) => (Features::ATOMICS, "-mcpu=v2"),
+        (false, _) => (Features::CPU_V4, "-mcpu=v3"),
+    };
+    let since = feature.since().filter(|_| !case.env.has(feature))?;
+    Some(format!(
+        "this instruction is there since Linux {since}: compile with {advice} for older ones"
+    ))
+}
 
 /// Why the target has no such helper, and who has.
 fn helper_refused(case: &Case<'_>) -> Option<String> {

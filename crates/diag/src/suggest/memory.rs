@@ -76,9 +76,13 @@ fn map_value(case: &Case<'_>) -> Option<String> {
     if off < 0 {
         return Some(format!("the access starts {} bytes before the map's value", -off));
     }
-    let end = off.checked_add(size)?;
+    let last = off.checked_add(size)?.checked_sub(1)?;
+    let reaches = match last == off {
+        true => format!("byte {off}"),
+        false => format!("bytes {off} to {last}"),
+    };
     Some(format!(
-        "the access reaches bytes {off} to {end} of a map value of {value}: compare the program's struct with the map's value_size, or test the index first"
+        "the access reaches {reaches} (the first is 0) of a map value of {value}: compare the program's struct with the map's value_size, or test the index first"
     ))
 }
 

@@ -73,8 +73,10 @@ impl Verifier<'_> {
         self.check_src(insn.dst)?;
         self.check_dst(insn.dst)?;
         let is_64 = insn.class() == op::ALU64;
+        let neg_range = self.cat.has(Features::NEG_RANGE);
+        let end_bits = self.cat.has(Features::END_BITS);
         let reg = self.reg_mut(insn.dst.into());
-        if insn.op() == op::NEG && reg.is_scalar() {
+        if insn.op() == op::NEG && reg.is_scalar() && neg_range {
             let zero = Bounds::known(0);
             reg.bounds = if is_64 {
                 reg.bounds.alu64(AluOp::Neg, &zero)
@@ -83,7 +85,7 @@ impl Verifier<'_> {
             };
             reg.id = 0;
             reg.off = 0;
-        } else if insn.op() == op::END && reg.is_scalar() {
+        } else if insn.op() == op::END && reg.is_scalar() && end_bits {
             let size = insn.imm as u32 / 8;
             let swap = is_64 || insn.is_src_reg();
             if swap {
@@ -112,7 +114,8 @@ impl Verifier<'_> {
             } else {
                 matches!(insn.off, 0 | 8 | 16)
             };
-            if !off_ok || insn.imm != 0 {
+            let known = insn.off == 0 || self.cat.has(Features::CPU_V4);
+            if !off_ok || !known || insn.imm != 0 {
                 return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_MOV" }));
             }
             self.check_src(insn.src)?;
@@ -193,7 +196,7 @@ impl Verifier<'_> {
 
     fn check_binary(&mut self, insn: Insn) -> Res<()> {
         let signed_div = insn.off == 1 && matches!(insn.op(), op::MOD | op::DIV);
-        let off_ok = insn.off == 0 || signed_div;
+        let off_ok = insn.off == 0 || (signed_div && self.cat.has(Features::CPU_V4));
         let operand_ok = if insn.is_src_reg() { insn.imm == 0 } else { insn.src == 0 };
         if !off_ok || !operand_ok {
             return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_ALU" }));
@@ -256,6 +259,8 @@ impl Verifier<'_> {
         if matches!(alu_op, AluOp::And | AluOp::Or) && operand.bounds.is_const() {
             self.maybe_fork_scalars(insn.dst.into())?;
         }
+        let links = self.cat.has(Features::LINKED_CONST);
+        let subs = self.cat.has(Features::LINKED_SUB);
         let reg = self.reg_mut(insn.dst.into());
         let before = reg.bounds.umax;
         let result = if is_64 {
@@ -266,6 +271,8 @@ impl Verifier<'_> {
         reg.bounds = result;
         let same = insn.is_src_reg() && insn.src == insn.dst;
         let delta = link_delta(alu_op, &operand.bounds, !is_64).filter(|_| !same);
+        let forward = alu_op == AluOp::Add && is_64;
+        let delta = delta.filter(|d| links && (subs || (forward && *d >= 0)));
         let upper = before > u32::MAX.into() && !is_64;
         match delta {
             Some(delta) if reg.id != 0 && reg.id & ADD_CONST == 0 && !upper => {

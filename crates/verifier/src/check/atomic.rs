@@ -1,5 +1,6 @@
 //! Atomic operations (`check_atomic`).
 
+use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 
 use super::mem::{Access, Dir, Value};
@@ -13,6 +14,10 @@ impl Verifier<'_> {
     pub(crate) fn check_atomic(&mut self, insn: Insn) -> Res<()> {
         let base = insn.imm & !op::FETCH;
         let plain = [op::ADD, op::AND, op::OR, op::XOR].iter().any(|o| i32::from(*o) == base);
+        let ordered = matches!(insn.imm, op::LOAD_ACQ | op::STORE_REL);
+        if ordered && !self.cat.has(Features::LOAD_ACQ_STORE_REL) {
+            return Err(Reject::inval(Kind::InvalidAtomicOpcode { imm: insn.imm }));
+        }
         match insn.imm {
             op::LOAD_ACQ => {
                 self.check_load(insn, true, false)?;

@@ -4,6 +4,8 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
+use stylet_catalog::Env;
+
 use super::exception::THROW;
 use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
@@ -126,7 +128,10 @@ impl Verifier<'_> {
             return Ok(());
         }
         let info = self.cat.prog_info(self.input.prog_type);
-        let Some(range) = info.and_then(|i| i.return_range(self.input.expected_attach_type)) else {
+        let attach = self.input.expected_attach_type;
+        // An attach type that the release does not know is not looked at.
+        let known = Env::attach_type_since(attach).is_none_or(|since| since <= self.cat.release());
+        let Some(range) = info.and_then(|i| i.return_range(attach)).filter(|_| known) else {
             return Ok(());
         };
         if !r0.is_scalar() {

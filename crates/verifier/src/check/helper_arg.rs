@@ -1,6 +1,6 @@
 //! Arguments of helpers (`check_func_arg`, `check_reg_type`).
 
-use stylet_catalog::{ArgBase, ArgFlags, ArgType, FuncProto};
+use stylet_catalog::{ArgBase, ArgFlags, ArgType, Features, FuncProto};
 use stylet_uapi::{HelperId, MapType};
 
 use super::dynptr::{DYNPTR_SLOTS, DynptrUse};
@@ -329,7 +329,7 @@ impl Verifier<'_> {
         };
         let key_size = self.maps[map as usize].key_size;
         self.check_helper_mem_access(regno, key_size, Dir::Read, false, None)?;
-        if self.can_elide_nullness(map) {
+        if self.can_elide_nullness(map) && self.cat.has(Features::CONST_MAP_KEY) {
             meta.const_key = self.constant_map_key(regno, key_size)?;
         }
         Ok(())

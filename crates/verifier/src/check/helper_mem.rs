@@ -1,6 +1,6 @@
 //! Memory that a helper reads or writes (`check_helper_mem_access`).
 
-use stylet_catalog::CtxKind;
+use stylet_catalog::{CtxKind, Features};
 
 use super::helper::CallMeta;
 use super::mem::{Access, Dir, Value};
@@ -146,13 +146,14 @@ impl Verifier<'_> {
         (min, end): (i64, i64),
         size: u32,
     ) -> Res<()> {
+        let uninit = self.cat.has(Features::UNINIT_STACK_READ);
         let stack = &self.cur.frames[reg.frameno()].stack;
         for off in min..end {
             let (spi, byte) = slot_of(off);
-            if matches!(
-                stack[spi].types[byte],
-                SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag
-            ) {
+            let ty = stack[spi].types[byte];
+            if matches!(ty, SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag)
+                || (ty == SlotType::Invalid && !uninit)
+            {
                 let (at, var_off) = ((off - min) as u32, reg.bounds.var_off);
                 return Err(Reject::acces(if reg.is_const() {
                     Kind::InvalidHelperStackRead { reg: regno, off: min, at, size }

@@ -2,6 +2,7 @@
 
 use alloc::rc::Rc;
 
+use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::errno;
 
@@ -48,6 +49,15 @@ fn predict(opcode: u8, is_32: bool, a: &RegState, b: &RegState) -> Option<bool> 
     }
 }
 
+/// The same for a number that is compared with itself (`is_scalar_branch_taken`).
+fn predict_self(opcode: u8) -> Option<bool> {
+    match opcode {
+        op::JEQ | op::JGE | op::JLE | op::JSGE | op::JSLE => Some(true),
+        op::JNE | op::JGT | op::JLT | op::JSGT | op::JSLT => Some(false),
+        _ => None,
+    }
+}
+
 impl Verifier<'_> {
     /// One conditional jump or may_goto.
     pub(crate) fn check_cond_jmp_op(&mut self, insn: Insn) -> Step {
@@ -76,7 +86,11 @@ impl Verifier<'_> {
         };
         let on_stack = |reg: &RegState| reg.ty == RegType::PtrToStack;
         self.note_stack_operands([on_stack(&dst), is_reg && on_stack(&src)]);
-        let taken = predict(insn.op(), is_32, &dst, &src);
+        let itself = is_reg && insn.dst == insn.src && dst.is_scalar();
+        let taken = match itself && self.cat.has(Features::COMPARE_WITH_SELF) {
+            true => predict_self(insn.op()).or_else(|| predict(insn.op(), is_32, &dst, &src)),
+            false => predict(insn.op(), is_32, &dst, &src),
+        };
         if let Some(taken) = taken {
             if dst.is_scalar() {
                 self.mark_reg_precise(insn.dst.into())?;
@@ -164,8 +178,10 @@ impl Verifier<'_> {
             return;
         }
         if insn.is_src_reg() {
-            let pointers =
-                dst.is_pointer() && src.is_pointer() && dst.maybe_null() != src.maybe_null();
+            let pointers = self.cat.has(Features::POINTER_NULLNESS)
+                && dst.is_pointer()
+                && src.is_pointer()
+                && dst.maybe_null() != src.maybe_null();
             if !pointers || dst.ty == RegType::PtrToBtfId || src.ty == RegType::PtrToBtfId {
                 return;
             }
@@ -199,7 +215,9 @@ impl Verifier<'_> {
         self.branches_seen[at as usize] |= 3;
         // The kernel takes a full stack for a lack of memory here.
         self.push_stack(queued, at + 1, at).map_err(|mut e| {
-            e.errno = errno::ENOMEM;
+            if !self.cat.has(Features::JMP_SEQ_E2BIG) {
+                e.errno = errno::ENOMEM;
+            }
             e
         })?;
         self.insn_idx = (i64::from(at) + i64::from(insn.off) + 1) as u32;

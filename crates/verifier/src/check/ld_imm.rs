@@ -1,6 +1,7 @@
 //! Two-slot loads (`check_ld_imm`, `resolve_pseudo_ldimm64`) and reserved fields that are checked
 //! before the walk.
 
+use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::{MapType, errno};
 
@@ -30,6 +31,13 @@ impl Verifier<'_> {
         {
             return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_LDX" }));
         }
+        if insn.class() == op::LDX && insn.mode() == op::MEMSX && !self.cat.has(Features::CPU_V4) {
+            return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_LDX" }));
+        }
+        let atomic = insn.class() == op::STX && insn.mode() == op::ATOMIC;
+        if atomic && insn.imm != 0 && !self.cat.has(Features::ATOMICS) {
+            return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_STX" }));
+        }
         if insn.is_lddw() {
             let ok = next.is_some_and(|n| n.code == 0 && n.dst == 0 && n.src == 0 && n.off == 0);
             if !ok {
@@ -37,7 +45,7 @@ impl Verifier<'_> {
             }
             return self.resolve_one(insn, next.unwrap_or_default());
         }
-        if !is_known_opcode(insn) {
+        if !is_known_opcode(insn) || !self.cat.has(opcode_needs(insn)) {
             return Err(Reject::inval(Kind::UnknownOpcode { code: insn.code }));
         }
         Ok(())
@@ -45,7 +53,8 @@ impl Verifier<'_> {
 
     fn resolve_one(&self, insn: Insn, next: Insn) -> Res<()> {
         match insn.src {
-            0 | op::PSEUDO_FUNC => Ok(()),
+            0 => Ok(()),
+            op::PSEUDO_FUNC if self.cat.has(Features::CALLBACKS) => Ok(()),
             op::PSEUDO_MAP_IDX | op::PSEUDO_MAP_IDX_VALUE => {
                 let Some(map) = self.input.maps.get(insn.imm as u32 as usize) else {
                     return Err(Reject::new(errno::EINVAL, Kind::UnknownMap { index: insn.imm }));
@@ -151,7 +160,16 @@ impl Verifier<'_> {
     }
 }
 
-/// Whether the kernel has an instruction with this opcode byte (`bpf_opcode_in_insntable`).
+/// What an opcode needs besides the instruction set of 5.10.
+fn opcode_needs(insn: Insn) -> Features {
+    match (insn.class(), insn.op()) {
+        (op::ALU64, op::END) | (op::JMP32, op::JA) => Features::CPU_V4,
+        (op::JMP, op::JCOND) => Features::MAY_GOTO,
+        _ => Features::empty(),
+    }
+}
+
+/// Whether an opcode is in the instruction set (`bpf_opcode_in_insntable`).
 fn is_known_opcode(insn: Insn) -> bool {
     let is_reg = insn.is_src_reg();
     match insn.class() {

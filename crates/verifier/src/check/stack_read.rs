@@ -1,5 +1,7 @@
 //! Reads of the stack (`check_stack_read`).
 
+use stylet_catalog::Features;
+
 use super::alu::reg_width;
 use super::mem::{Access, Value};
 use crate::backtrack::LinkedRegs;
@@ -21,10 +23,12 @@ fn spill_size(slot: &StackSlot) -> u32 {
 }
 
 /// The bytes of a dynptr, an iterator or a flag cannot be read.
-fn check_readable(slot: &StackSlot, off: i64, byte: usize, size: u32) -> Res<()> {
+/// Nor what was never written, unless `uninit`.
+fn check_readable(slot: &StackSlot, off: i64, byte: usize, size: u32, uninit: bool) -> Res<()> {
     let object = |at: &u32| {
         let ty = slot.types[(byte + REG_SIZE - *at as usize) % REG_SIZE];
         matches!(ty, SlotType::Dynptr | SlotType::Iter | SlotType::IrqFlag)
+            || (ty == SlotType::Invalid && !uninit)
     };
     match (0..size).find(object) {
         Some(at) => Err(Reject::acces(Kind::InvalidStackRead { off, at, size })),
@@ -62,7 +66,8 @@ impl Verifier<'_> {
         self.mark_stack_read(frame, spi, spi);
         let slot = self.cur.frames[frame].stack[spi];
         if !slot.is_spilled() {
-            check_readable(&slot, off, byte, size)?;
+            let uninit = self.cat.has(Features::UNINIT_STACK_READ);
+            check_readable(&slot, off, byte, size, uninit)?;
             if let Some(dst) = dst {
                 let zero = (0..size as usize)
                     .all(|i| slot.types[(byte + REG_SIZE - i) % REG_SIZE] == SlotType::Zero);

@@ -1,6 +1,8 @@
 //! BPF_PROG_LOAD on this machine's kernel.
 #![allow(dead_code)]
 
+use stylet_insn::{Insn, opcode as op};
+
 use super::Case;
 
 const MAP_CREATE: i64 = 0;
@@ -81,8 +83,16 @@ fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
 /// The kernel's verdict: errno and log.
 pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
     let maps = make_maps(case)?;
-    let fd_array: Vec<i32> = maps.iter().map(|f| f.0).collect();
-    let insns: Vec<u8> = case.insns.iter().flat_map(|i| i.to_bytes()).collect();
+    // `fd_array` is known from 5.14 on.
+    let with_fd = |insn: &Insn| match insn.src {
+        op::PSEUDO_MAP_IDX | op::PSEUDO_MAP_IDX_VALUE if insn.is_lddw() => {
+            let src = insn.src - op::PSEUDO_MAP_IDX + op::PSEUDO_MAP_FD;
+            let fd = usize::try_from(insn.imm).ok().and_then(|i| maps.get(i));
+            fd.map_or(*insn, |fd| Insn { src, imm: fd.0, ..*insn })
+        }
+        _ => *insn,
+    };
+    let insns: Vec<u8> = case.insns.iter().flat_map(|i| with_fd(i).to_bytes()).collect();
     let license = std::ffi::CString::new(case.license.as_str()).expect("no zero byte");
     let mut log = vec![0u8; 1 << 24];
     let mut attr = Attr::new()
@@ -94,8 +104,7 @@ pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
         .u32(28, log.len() as u32)
         .ptr(32, log.as_mut_ptr())
         .u32(44, if case.sleepable { F_SLEEPABLE } else { 0 })
-        .u32(68, case.attach)
-        .ptr(120, fd_array.as_ptr());
+        .u32(68, case.attach);
     let btf = match &case.btf {
         Some(raw) => {
             let attr = Attr::new().ptr(0, raw.as_ptr()).u32(16, raw.len() as u32);

@@ -1,7 +1,7 @@
 //! BTF of the kernel that the cases were observed on: what their kfunc calls name.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use stylet_btf::builder::{BtfBuilder, MemberDef};
@@ -15,7 +15,12 @@ pub static STORED: LazyLock<Btf> = LazyLock::new(|| {
 
 /// Where [`STORED`] is kept.
 pub fn stored_path() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../filetests/verifier/vmlinux-6.18.btf")
+    path_of("6.18")
+}
+
+/// Where the same part of another release's BTF is kept.
+pub fn path_of(release: &str) -> PathBuf {
+    super::root().join(format!("vmlinux-{release}.btf"))
 }
 
 /// BTF of the running kernel.
