@@ -194,7 +194,7 @@ pub(super) fn find(prog_type: ProgType, attach: A, off: u32, a: CtxAccess) -> Op
         return None;
     }
     // Pointers are loaded from where they begin.
-    if a.size == 8 && matches!(field.sizes, Exact(8)) && off % 8 != 0 {
+    if a.size == 8 && matches!(field.sizes, Exact(8)) && !off.is_multiple_of(8) {
         return None;
     }
     // remote_port of SK_LOOKUP has two bytes, but may be read as four.
