@@ -186,7 +186,7 @@ impl<'a> Verifier<'a> {
         if flags.contains(KfuncFlags::ITER_NEXT) {
             self.process_iter_next_call(&meta)?;
         }
-        if kfunc_changes_pkt_data(&desc.name) {
+        if kfunc_changes_pkt_data(desc.name) {
             self.clear_all_pkt_pointers();
         }
         self.facts.kfuncs.insert(desc.btf_id);

@@ -209,7 +209,7 @@ impl Verifier<'_> {
         }
         if insn.is_kfunc_call() {
             let desc = self.kfuncs.get(&(insn.imm as u32));
-            return desc.is_some_and(|k| kfunc_changes_pkt_data(&k.name));
+            return desc.is_some_and(|k| kfunc_changes_pkt_data(k.name));
         }
         insn.is_helper_call() && changes_pkt_data(insn.imm as u32)
     }

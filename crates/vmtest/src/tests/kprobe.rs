@@ -162,8 +162,10 @@ fn refusals(guest: &Guest) -> Outcome {
     plain = not_traceable(&tracefs, &plain);
     assert!(!plain.is_empty());
     for method in [Method::Tracefs, Method::PerfIoctl] {
-        let attach = |place| {
-            refused(kprobe(&probes.kernel, prog, &KprobeOpts { place, ..vfs_read(false, method) }))
+        let attach = |place: KprobePlace| {
+            let what = format!("{method:?} at {place:?}: was attached");
+            let opts = KprobeOpts { place, ..vfs_read(false, method) };
+            refused(kprobe(&probes.kernel, prog, &opts)).map_err(|_| Failure::new(what))
         };
         let function = |name: &str, offset| KprobePlace::Function { name: name.into(), offset };
         match attach(function("vfs_raed", 0))? {

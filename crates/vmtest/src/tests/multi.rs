@@ -6,7 +6,7 @@ use stylet_kernel::attach::{
     Functions, KprobeMultiOpts, Places, UprobeMultiOpts, kprobe_multi, uprobe_multi,
 };
 use stylet_kernel::symbols::{each_symbol, matching_functions};
-use stylet_kernel::{Error, Unprobeable};
+use stylet_kernel::{Error, Feature, Unprobeable};
 use stylet_symbols::ElfImage;
 
 use super::uprobe::own_offset;
@@ -122,6 +122,7 @@ fn kprobe_thousand(guest: &Guest) -> Outcome {
 
 fn kprobe_refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
+    probes.kernel.require(Feature::KprobeMulti)?;
     let attach = |opts: &KprobeMultiOpts| {
         refused(kprobe_multi(&probes.kernel, probes.prog("entry")?, opts))
     };
@@ -236,6 +237,7 @@ fn uprobe_thousand(guest: &Guest) -> Outcome {
 
 fn uprobe_refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "umulti")?;
+    probes.kernel.require(Feature::UprobeMulti)?;
     let attach = |opts: &UprobeMultiOpts| {
         refused(uprobe_multi(&probes.kernel, probes.prog("entry")?, opts))
     };
