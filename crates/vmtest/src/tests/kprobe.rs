@@ -182,8 +182,11 @@ fn refusals(guest: &Guest) -> Outcome {
                 other => return Err(other.into()),
             }
         }
-        let error = attach(KprobePlace::Address(8))?;
-        assert!(matches!(error, Error::Attach { .. }), "{error}");
+        // tracefs takes an address where nothing is for one of a module that is still to come.
+        if method == Method::PerfIoctl {
+            let error = attach(KprobePlace::Address(8))?;
+            assert!(matches!(error, Error::Attach { .. }), "{error}");
+        }
     }
     let error = refused(kprobe(
         &probes.kernel,
