@@ -1,7 +1,6 @@
 //! Every access of every context that is made of fields, against the kernel of this machine: each offset, size and
 //! direction. Needs root and BPF: skipped with a reason otherwise.
 
-#[allow(dead_code)]
 mod common;
 
 use common::Case;
