@@ -52,8 +52,9 @@ pub fn test_run(prog: BorrowedFd<'_>, args: &mut TestRunArgs<'_>) -> Result<(u32
     // SAFETY: each buffer is live and as long as said, or null; with room for output the kernel writes no more than that
     // (`bpf_test_finish`, `bpf_ctx_finish`), and of input only a syscall program's context, which is ours to change.
     let result = unsafe { bpf(Cmd::PROG_TEST_RUN, &mut attr) };
-    args.data_out.truncate(attr.data_size_out as usize);
-    args.ctx_out.truncate(attr.ctx_size_out as usize);
+    // Where there was too little room, the kernel says how much it takes.
+    args.data_out.resize(attr.data_size_out as usize, 0);
+    args.ctx_out.resize(attr.ctx_size_out as usize, 0);
     result.map(|_| (attr.retval, attr.duration))
 }
 
