@@ -42,3 +42,5 @@ int stack(void *ctx)
 	stack_id = bpf_get_stackid(ctx, &stacks, 0);
 	return 0;
 }
+
+// libbpf needs: a kernel with inode and cgroup storage maps, which not every kernel has
