@@ -1,6 +1,7 @@
 //! Uprobes on this very process, by each method. Skipped without root, or where the kernel does not let us.
 
 use std::hint::black_box;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use stylet_kernel::attach::{
     Method, Places, THIS_PROCESS, UprobeMultiOpts, UprobeOpts, uprobe, uprobe_multi,
@@ -13,6 +14,12 @@ use stylet_object::Spec;
 #[inline(never)]
 extern "C" fn stylet_probed(a: u64, b: u64) -> u64 {
     black_box(a) + black_box(b)
+}
+
+/// One test at a time: a uprobe of this process also counts what another test's thread calls.
+fn alone() -> MutexGuard<'static, ()> {
+    static PROBED: Mutex<()> = Mutex::new(());
+    PROBED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn exe() -> String {
@@ -46,6 +53,7 @@ fn forget(loaded: &Loaded) {
 
 #[test]
 fn entry_and_return() {
+    let _alone = alone();
     let kernel = Kernel::open().unwrap();
     let Some(loaded) = object(&kernel, "probe") else { return };
     for method in [Method::Auto, Method::PerfLink, Method::PerfIoctl, Method::Tracefs] {
@@ -88,6 +96,7 @@ fn entry_and_return() {
 
 #[test]
 fn many_by_one_link() {
+    let _alone = alone();
     let kernel = Kernel::open().unwrap();
     if !kernel.has(Feature::UprobeMulti) {
         println!("skipped: no uprobe.multi, or no rights");
