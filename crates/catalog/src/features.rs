@@ -123,6 +123,8 @@ features! {
     END_BITS = 47, 6 . 18;
     /// Copies that differ by a negative constant, or in 32 bits, learn from each other (7.0, and 6.18 as it is maintained).
     LINKED_SUB = 48, 6 . 18;
+    /// What a walk finds behind a pointer to no structure is memory that may be read without bounds (`PTR_TO_MEM | PTR_UNTRUSTED`).
+    UNTRUSTED_MEM = 52, 6 . 17;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

@@ -242,6 +242,38 @@ pub enum RejectionKind {
     #[error("BPF_ATOMIC {verb} R{reg} {ty} is not allowed")]
     AtomicOnPointer { verb: &'static str, reg: u8, ty: TypeName },
 
+    // Kernel objects.
+    #[error("Type '{name}' is not a struct")]
+    NotAStruct { name: String },
+    #[error("access beyond struct {struct_name} at off {off} size {size}")]
+    BeyondStruct { struct_name: String, off: i64, size: u32 },
+    #[error(
+        "access beyond the end of member {field} (mend:{end}) in struct {struct_name} with off {off} size {size}"
+    )]
+    BeyondMember { field: String, end: i64, struct_name: String, off: i64, size: u32 },
+    #[error(
+        "cannot access ptr member {field} with moff {at} in struct {struct_name} with off {off} size {size}"
+    )]
+    PartOfPointer { field: String, at: i64, struct_name: String, off: i64, size: u32 },
+    #[error("struct {struct_name} doesn't have field at offset {off}")]
+    NoSuchField { struct_name: String, off: i64 },
+    #[error("field {field} doesn't have size")]
+    FieldWithoutSize { field: String },
+    #[error("Cannot access kernel 'struct {struct_name}' from non-GPL compatible program")]
+    ObjectNeedsGpl { struct_name: String },
+    #[error("R{reg} is ptr_{struct_name} invalid variable offset: off={off}, var_off={var_off}")]
+    ObjectVariableOffset { reg: u8, struct_name: String, off: i32, var_off: Tnum },
+    #[error("R{reg} is ptr_{struct_name} {what}: off={off}")]
+    ObjectAccess { reg: u8, struct_name: String, what: &'static str, off: i32 },
+    #[error("R{reg} cannot write into ptr_{struct_name} at off={off} size={size}")]
+    CannotWriteObject { reg: u8, struct_name: String, off: i32, size: u32 },
+    #[error("only read is supported")]
+    OnlyReads,
+    #[error("only read from {struct_name} is supported")]
+    OnlyReadsFrom { struct_name: String },
+    #[error("R{reg} is {struct_name} invalid negative access: off={off}")]
+    MapNegativeAccess { reg: u8, struct_name: String, off: i32 },
+
     // Stack.
     #[error("invalid unbounded variable-offset{verb} stack R{reg}")]
     UnboundedStackOffset { verb: &'static str, reg: u8 },
@@ -446,6 +478,8 @@ pub enum RejectionKind {
         "kernel function {name} args#{arg} expected pointer to {want} but R{reg} has a pointer to {have}"
     )]
     ExpectedObject { name: Box<str>, arg: u8, want: Box<str>, reg: u8, have: Box<str> },
+    #[error("arg#{arg} is {ty} expected {want} or socket")]
+    ExpectedObjectOrSocket { arg: u8, ty: TypeName, want: TypeName },
     #[error("arg{arg} expected pointer to func")]
     ExpectedFunc { arg: u8 },
     #[error("arg#{arg} arg#{size} memory, len pair leads to invalid memory access")]

@@ -7,6 +7,7 @@ extern crate alloc;
 
 mod backtrack;
 mod bounds;
+mod btf_walk;
 mod cfg;
 mod check;
 mod depth;

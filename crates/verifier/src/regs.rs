@@ -27,7 +27,7 @@ pub(crate) enum RegType {
     PtrToBuf,
     /// Writable tracepoint buffer.
     PtrToTpBuffer,
-    /// A kernel object of BTF type `aux`.
+    /// An object of BTF type `aux`: the kernel's, or the program's own with [`RegFlags::ALLOC`].
     PtrToBtfId,
     /// Function number `aux` of the program.
     PtrToFunc,
@@ -53,7 +53,7 @@ pub(crate) enum RegType {
 
 /// Modifiers of a register's type (`enum bpf_type_flag`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct RegFlags(pub u16);
+pub(crate) struct RegFlags(pub u32);
 
 impl RegFlags {
     pub const NONE: RegFlags = RegFlags(0);
@@ -71,6 +71,10 @@ impl RegFlags {
     pub const DYNPTR_RINGBUF: RegFlags = RegFlags(1 << 9);
     /// Either of them (`DYNPTR_TYPE_FLAG_MASK`).
     pub const DYNPTR_MASK: RegFlags = RegFlags(3 << 8);
+    /// An object of the program's own type (`MEM_ALLOC`): `aux` is an id in the program's BTF, not the target's.
+    pub const ALLOC: RegFlags = RegFlags(1 << 10);
+    /// What makes an unreferenced pointer one that the kernel vouches for (`BPF_REG_TRUSTED_MODIFIERS`).
+    pub const TRUSTED_MODIFIERS: RegFlags = RegFlags(1 << 4 | 1 << 10);
 
     pub const fn has(self, other: RegFlags) -> bool {
         self.0 & other.0 == other.0
@@ -283,6 +287,29 @@ impl RegState {
             RegType::PtrToXdpSock => SockKind::Xdp,
             _ => return None,
         })
+    }
+
+    /// Any modifier besides those that vouch for the pointer (`bpf_type_has_unsafe_modifiers`).
+    pub fn has_unsafe_flags(&self) -> bool {
+        self.flags.without(RegFlags::TRUSTED_MODIFIERS) != RegFlags::NONE
+    }
+
+    /// The kernel vouches for the object behind the pointer (`is_trusted_reg`).
+    pub fn is_trusted(&self) -> bool {
+        let as_object = matches!(
+            self.ty,
+            RegType::PtrToSocket
+                | RegType::PtrToSockCommon
+                | RegType::PtrToTcpSock
+                | RegType::ConstPtrToMap
+        );
+        let marked = self.flags.0 & RegFlags::TRUSTED_MODIFIERS.0 != 0;
+        self.ref_obj_id != 0 || (as_object || marked) && !self.has_unsafe_flags()
+    }
+
+    /// An object that RCU keeps alive (`is_rcu_reg`).
+    pub fn is_rcu(&self) -> bool {
+        self.flags.has(RegFlags::RCU)
     }
 
     /// Frame number of a stack pointer.

@@ -73,7 +73,7 @@ impl Verifier<'_> {
             *self.reg_mut(regno.into()) = RegState::unknown();
         }
         self.rmw_accesses(insn, loaded)?;
-        self.save_ptr_class(class)
+        self.save_ptr_class(class, false)
     }
 
     fn rmw_accesses(&mut self, insn: Insn, loaded: Option<u8>) -> Res<()> {

@@ -26,6 +26,7 @@ fn reg_not_null(reg: &RegState) -> bool {
             | RegType::PtrToSockCommon
             | RegType::PtrToTcpSock => true,
             RegType::PtrToMem => !reg.flags.has(RegFlags::UNTRUSTED),
+            RegType::PtrToBtfId => reg.is_trusted(),
             _ => false,
         }
 }

@@ -2,15 +2,16 @@
 
 use alloc::string::{String, ToString};
 
-use stylet_btf::{Btf, Param, Type};
+use stylet_btf::{Btf, Kind as BtfKind, Param, Type};
 use stylet_catalog::KfuncFlags;
 
 use super::dynptr::DynptrUse;
 use super::kfunc::KfuncMeta;
-use super::types::{begins_with, is_scalar, is_scalar_struct, kind_text};
+use super::types::{is_scalar, is_scalar_struct, kind_text};
+use crate::btf_walk::ids_match;
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegFlags, RegState, RegType};
+use crate::regs::{RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
 
 /// What a pointer argument is (`enum kfunc_ptr_arg_type`).
@@ -247,7 +248,7 @@ impl<'a> Verifier<'a> {
             return Ok(ArgKind::IrqFlag);
         }
         let target = arg.target.and_then(|(_, ty)| ty);
-        if matches!(reg.ty, RegType::PtrToBtfId | RegType::ConstPtrToMap) {
+        if reg.ty == RegType::PtrToBtfId || object_struct(reg.ty).is_some() {
             if !matches!(target, Some(Type::Struct(_) | Type::Union(_))) {
                 return Err(Reject::inval(Kind::KfuncPointerUnsupported {
                     name: meta.desc.name.to_string(),
@@ -297,10 +298,12 @@ impl<'a> Verifier<'a> {
                 Err(Reject::inval(Kind::NotAConstString { arg: arg.n }))
             }
             ArgKind::ConstStr => self.check_reg_const_str(reg, regno),
-            ArgKind::Map => self.check_btf_id_arg(arg, reg, "bpf_map", meta),
+            ArgKind::Map => {
+                let id = arg.btf.find_by_name_kind("bpf_map", BtfKind::Struct);
+                self.check_btf_id_arg(arg, reg, id.unwrap_or(0), meta)
+            }
             ArgKind::BtfId => {
-                let (id, _) = arg.target.unwrap_or_default();
-                self.check_btf_id_arg(arg, reg, arg.btf.type_name(id), meta)
+                self.check_btf_id_arg(arg, reg, arg.target.unwrap_or_default().0, meta)
             }
             ArgKind::Callback if reg.ty != RegType::PtrToFunc => {
                 Err(Reject::inval(Kind::ExpectedFunc { arg: arg.n }))
@@ -339,52 +342,64 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// A kernel object (`process_kf_arg_ptr_to_btf_id`).
+    /// A kernel object (`process_kf_arg_ptr_to_btf_id`): of type `want`.
     fn check_btf_id_arg(
         &self,
         arg: &Arg<'_>,
         reg: &RegState,
-        want: &str,
+        want: u32,
         meta: &KfuncMeta<'_>,
     ) -> Res<()> {
-        let have = match reg.ty {
-            RegType::ConstPtrToMap => "bpf_map",
-            _ => arg.btf.type_name(reg.aux),
+        if reg.ty == RegType::PtrToBtfId && reg.has_unsafe_flags() && !reg.is_rcu() {
+            let trusted = RegFlags(reg.flags.0 & RegFlags::TRUSTED_MODIFIERS.0);
+            let want = TypeName::new(RegType::PtrToBtfId, trusted);
+            let kind = Kind::ExpectedObjectOrSocket { arg: arg.n, ty: reg.type_name(), want };
+            return Err(Reject::inval(kind));
+        }
+        if reg.flags.has(RegFlags::ALLOC) {
+            return Err(Reject::unsupported("objects of the program's own types"));
+        }
+        let btf = arg.btf;
+        let have = match object_struct(reg.ty) {
+            Some(name) => btf.find_by_name_kind(name, BtfKind::Struct).unwrap_or(0),
+            None => btf.skip_mods_and_typedefs(reg.aux),
         };
-        let unsafe_flags = RegFlags::MAYBE_NULL.with(RegFlags::UNTRUSTED).with(RegFlags::USER);
-        if reg.ty == RegType::PtrToBtfId && (reg.flags.0 & unsafe_flags.0 != 0 || reg.off != 0) {
-            return Err(Reject::unsupported("kernel objects that are not trusted as arguments"));
-        }
-        if have == want {
-            return Ok(());
-        }
+        let (have_name, want_name) = (btf.type_name(have), btf.type_name(want));
         let strict = meta.has(KfuncFlags::RELEASE) && reg.ref_obj_id != 0
-            || want.strip_suffix("___init").unwrap_or(want)
-                == have.strip_suffix("___init").unwrap_or(have);
-        if !strict && reg.ty == RegType::PtrToBtfId && begins_with(arg.btf, reg.aux, want) {
+            || have_name.strip_suffix("___init") == Some(want_name)
+            || want_name.strip_suffix("___init") == Some(have_name);
+        let off = i64::from(reg.off).wrapping_add(reg.bounds.var_off.value as i64);
+        let projection =
+            matches!((want_name, have_name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"));
+        if projection || ids_match(btf, have, off, want, strict) {
             return Ok(());
         }
-        let (_, target) = arg.target.unwrap_or((0, None));
+        let text = |id, name| alloc::format!("{} {name}", kind_text(btf.type_by_id(id)));
         Err(Reject::inval(Kind::ExpectedObject {
             name: meta.desc.name.into(),
             arg: arg.n,
-            want: alloc::format!("{} {want}", kind_text(target)).into(),
+            want: text(want, want_name).into(),
             reg: arg.regno(),
-            have: alloc::format!("STRUCT {have}").into(),
+            have: text(have, have_name).into(),
         }))
     }
 }
 
-/// Whether a pointer is one that the kernel vouches for (`is_trusted_reg`).
+/// The kernel's structure behind a register that has no type id of its own (`reg2btf_ids`).
+pub(crate) fn object_struct(ty: RegType) -> Option<&'static str> {
+    Some(match ty {
+        RegType::PtrToSocket => "sock",
+        RegType::PtrToSockCommon => "sock_common",
+        RegType::PtrToTcpSock => "tcp_sock",
+        RegType::ConstPtrToMap => "bpf_map",
+        _ => return None,
+    })
+}
+
+/// Whether a pointer is one that the kernel vouches for.
 fn check_trusted(reg: &RegState, regno: u8, meta: &KfuncMeta<'_>) -> Res<()> {
     let rcu_ok = meta.has(KfuncFlags::RCU);
-    if !meta.trusted_args() && !rcu_ok {
-        return Ok(());
-    }
-    let trusted = reg.ref_obj_id != 0
-        || reg.ty == RegType::ConstPtrToMap
-        || (reg.flags.has(RegFlags::TRUSTED) && !reg.flags.has(RegFlags::UNTRUSTED));
-    if trusted || (rcu_ok && reg.flags.has(RegFlags::RCU)) {
+    if !meta.trusted_args() && !rcu_ok || reg.is_trusted() || rcu_ok && reg.is_rcu() {
         return Ok(());
     }
     Err(Reject::inval(if rcu_ok {

@@ -79,7 +79,8 @@ impl Verifier<'_> {
             sign,
         };
         self.check_mem_access(access)?;
-        self.save_ptr_class(class)
+        // An atomic load is no probe.
+        self.save_ptr_class(class, !strict)
     }
 
     /// A store of a register or immediate.
@@ -100,7 +101,7 @@ impl Verifier<'_> {
             sign: false,
         };
         self.check_mem_access(access)?;
-        self.save_ptr_class(class)
+        self.save_ptr_class(class, false)
     }
 
     pub(crate) fn ptr_class(&self, regno: u8) -> PtrClass {
@@ -108,13 +109,20 @@ impl Verifier<'_> {
         (reg.ty, reg.flags)
     }
 
-    /// The instruction met another type on another path (`save_aux_ptr_type`).
-    pub(crate) fn save_ptr_class(&mut self, class: PtrClass) -> Res<()> {
+    /// The instruction met another type on another path (`save_aux_ptr_type`). Loads of objects and of memory may share
+    /// one, which then is a probe, when `probe_ok`.
+    pub(crate) fn save_ptr_class(&mut self, class: PtrClass, probe_ok: bool) -> Res<()> {
         let slot = &mut self.aux[self.insn_idx as usize].ptr_type;
+        let probed = |c: PtrClass| matches!(c.0, RegType::PtrToMem | RegType::PtrToBtfId);
         match *slot {
             None => *slot = Some(class),
             Some(prev) if prev != class && (needs_own_insn(prev) || needs_own_insn(class)) => {
-                return Err(Reject::inval(Kind::DifferentPointers));
+                if !(probe_ok && probed(prev) && probed(class)) {
+                    return Err(Reject::inval(Kind::DifferentPointers));
+                }
+                let ty = if prev.0 == class.0 { prev.0 } else { RegType::PtrToMem };
+                let kept = RegFlags::UNTRUSTED.with(RegFlags::RDONLY).0;
+                *slot = Some((ty, RegFlags((prev.1.0 | class.1.0) & kept)));
             }
             Some(_) => {}
         }
@@ -168,7 +176,7 @@ impl Verifier<'_> {
                 self.load_unknown(&a);
             }
             RegType::PtrToBtfId if type_known => {
-                return Err(Reject::unsupported("accesses of kernel objects"));
+                self.check_btf_access(&reg, off, &a)?;
             }
             RegType::PtrToPacket | RegType::PtrToPacketMeta if type_known => {
                 if a.dir == Dir::Write && !self.may_access_packet(Dir::Write, None) {
@@ -189,7 +197,7 @@ impl Verifier<'_> {
                 self.load_unknown(&a);
             }
             RegType::ConstPtrToMap if type_known => {
-                return Err(Reject::unsupported("reading struct bpf_map"));
+                self.check_map_ptr_access(&reg, off, &a)?;
             }
             _ => {
                 return Err(Reject::acces(Kind::InvalidMemAccess {
@@ -209,14 +217,14 @@ impl Verifier<'_> {
                 ty: reg.type_name(),
             }));
         }
-        if reg.flags.has(RegFlags::UNTRUSTED) {
-            return Err(Reject::unsupported("untrusted memory"));
-        }
         let rdonly = reg.flags.has(RegFlags::RDONLY);
         if a.dir == Dir::Write && rdonly {
             return Err(Reject::acces(Kind::CannotWriteInto { reg: a.regno, ty: reg.type_name() }));
         }
-        self.check_mem_region(a.regno, off, a.size, reg.aux, false)?;
+        // Such memory is read with a probe: a fault gives zeros.
+        if !(rdonly && reg.flags.has(RegFlags::UNTRUSTED)) {
+            self.check_mem_region(a.regno, off, a.size, reg.aux, false)?;
+        }
         self.note_mem(MemKind::Checked);
         self.load_unknown(a);
         Ok(())

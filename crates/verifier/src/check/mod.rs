@@ -2,6 +2,7 @@
 
 pub(crate) mod alu;
 pub(crate) mod atomic;
+pub(crate) mod btf_access;
 pub(crate) mod call;
 pub(crate) mod callback;
 pub(crate) mod ctx;

@@ -6,7 +6,7 @@ use super::alu::alu_symbol;
 use crate::bounds::{AluOp, Bounds};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegState, RegType, TypeName};
+use crate::regs::{RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
 
 /// Greatest distance of a pointer from its object (`BPF_MAX_VAR_OFF`).
@@ -64,6 +64,11 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::PointerArith32 { reg: dst }));
         }
         self.check_ptr_arith_type(dst, &ptr, &off, insn.op())?;
+        // Memory that anybody may read, wherever: the offset matters to nobody.
+        if ptr.ty == RegType::PtrToMem && ptr.flags.has(RegFlags::UNTRUSTED) {
+            *self.reg_mut(dst.into()) = ptr;
+            return Ok(());
+        }
         check_sane_offset(&off, ptr.type_name())?;
         check_sane_offset(&ptr, ptr.type_name())?;
         let mut out = ptr;

@@ -38,17 +38,3 @@ pub(super) fn is_scalar_struct(btf: &Btf, ty: Option<Type<'_>>, depth: u32) -> b
         other => is_scalar(other),
     })
 }
-
-/// Whether a structure's first member, or the first of that, is `struct name` (`btf_struct_ids_match` without an offset).
-pub(super) fn begins_with(btf: &Btf, mut id: u32, name: &str) -> bool {
-    // Structures nest no deeper than this in any kernel.
-    for _ in 0..32 {
-        let Some(Type::Struct(s)) = btf.type_by_id(id) else { return false };
-        let Some(first) = s.members().next() else { return false };
-        id = btf.skip_mods_and_typedefs(first.ty);
-        if matches!(btf.type_by_id(id), Some(Type::Struct(_))) && btf.type_name(id) == name {
-            return true;
-        }
-    }
-    false
-}

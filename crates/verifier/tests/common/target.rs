@@ -29,59 +29,162 @@ pub fn running() -> Result<Btf, String> {
     Btf::parse(&raw).map_err(|e| e.to_string())
 }
 
-/// The kfuncs of `btf` with their types. Structures that hold pointers keep only their name, their size and one pointer.
+/// Structures that cases walk through: they keep their members.
+const WHOLE: &[&str] = &[
+    "bpf_map",
+    "bpf_array",
+    "bpf_htab",
+    "bpf_ringbuf_map",
+    "bpf_prog",
+    "bpf_link",
+    "task_struct",
+    "sched_info",
+    "cgroup",
+    "cgroup_subsys_state",
+    "css_set",
+    "kernfs_node",
+    "mm_struct",
+    "vm_area_struct",
+    "file",
+    "path",
+    "inode",
+    "dentry",
+    "qstr",
+    "socket",
+    "sock",
+    "sock_common",
+    "tcp_sock",
+    "inet_connection_sock",
+    "inet_sock",
+    "request_sock",
+    "sk_buff",
+    "net_device",
+    "xdp_buff",
+    "seq_file",
+    "linux_binprm",
+    "cpumask",
+    "bpf_cpumask",
+    "bpf_iter_meta",
+    "bpf_iter__task",
+    "tcp_congestion_ops",
+    "rate_sample",
+];
+
+/// Functions and types by which programs are attached.
+const ATTACHED: &[(&str, Kind)] = &[
+    ("bpf_fentry_test", Kind::Func),
+    ("bpf_modify_return_test", Kind::Func),
+    ("bpf_iter_", Kind::Func),
+    ("bpf_lsm_file_open", Kind::Func),
+    ("bpf_lsm_bprm_committed_creds", Kind::Func),
+    ("bpf_lsm_socket_post_create", Kind::Func),
+    ("bpf_lsm_inode_getattr", Kind::Func),
+    ("btf_trace_task_newtask", Kind::Typedef),
+    ("btf_trace_task_rename", Kind::Typedef),
+    ("btf_trace_sched_", Kind::Typedef),
+    ("btf_trace_sys_", Kind::Typedef),
+    ("btf_trace_kfree_skb", Kind::Typedef),
+    ("btf_trace_netif_receive_skb", Kind::Typedef),
+    ("btf_trace_tcp_", Kind::Typedef),
+    ("btf_trace_cgroup_mkdir", Kind::Typedef),
+    ("btf_trace_xdp_exception", Kind::Typedef),
+    ("__bpf_trace_task_newtask", Kind::Func),
+    ("__bpf_trace_task_rename", Kind::Func),
+    ("__bpf_trace_sched_", Kind::Func),
+    ("__bpf_trace_sys_", Kind::Func),
+    ("__bpf_trace_kfree_skb", Kind::Func),
+    ("__bpf_trace_net_dev_", Kind::Func),
+    ("__bpf_trace_tcp_", Kind::Func),
+    ("__bpf_trace_cgroup", Kind::Func),
+    ("__bpf_trace_xdp_exception", Kind::Func),
+    ("vfs_read", Kind::Func),
+    ("do_exit", Kind::Func),
+    ("migrate_disable", Kind::Func),
+];
+
+/// The part of `btf` that cases name: kfuncs, the structures of [`WHOLE`], what [`ATTACHED`] begins with, typed variables
+/// of the kernel. Other structures that hold pointers keep only their name, their size and one pointer.
 pub fn cut(btf: &Btf) -> Result<Vec<u8>, String> {
-    let mut cut = Cut { btf, out: BtfBuilder::new(), ids: HashMap::new() };
-    for (_, ty) in btf.types() {
-        if let Type::DeclTag(tag) = ty
-            && btf.name(tag.name_off) == "bpf_kfunc"
-        {
-            cut.take(tag.ty);
+    let mut cut = Cut { btf, out: BtfBuilder::new(), ids: HashMap::new(), order: Vec::new() };
+    let pointer = cut.out.ptr(0);
+    for (id, ty) in btf.types() {
+        let name = btf.name(ty.name_off());
+        match ty {
+            Type::DeclTag(tag) if name == "bpf_kfunc" => cut.take(tag.ty),
+            Type::Func(_) | Type::Typedef(_)
+                if ATTACHED.iter().any(|(n, k)| name.starts_with(n) && ty.kind() == *k) =>
+            {
+                cut.take(id)
+            }
+            Type::Struct(_) | Type::Union(_)
+                if WHOLE.contains(&name)
+                    || name.contains("__safe_")
+                    || name.starts_with("bpf_iter__")
+                    || matches!(name, "pt_regs" | "bpf_perf_event_data" | "bpf_bloom_filter") =>
+            {
+                cut.take(id)
+            }
+            Type::Var(_) if matches!(name, "runqueues" | "bpf_prog_active") => cut.take(id),
+            _ => {}
         }
     }
-    for name in ["bpf_map", "pt_regs", "bpf_perf_event_data", "task_struct"] {
-        if let Some(id) = btf.find_by_name_kind(name, Kind::Struct) {
-            cut.take(id);
-        }
-    }
+    cut.write(pointer);
     cut.out.to_bytes().map_err(|e| e.to_string())
 }
 
 struct Cut<'a> {
     btf: &'a Btf,
     out: BtfBuilder,
+    /// New ids. Types refer to each other in circles, so ids are given before types are written.
     ids: HashMap<TypeId, TypeId>,
+    order: Vec<TypeId>,
 }
 
 impl Cut<'_> {
-    fn take(&mut self, id: TypeId) -> TypeId {
-        if id == 0 {
-            return 0;
+    fn take(&mut self, first: TypeId) {
+        let mut todo = vec![first];
+        while let Some(id) = todo.pop() {
+            if id == 0 || self.ids.contains_key(&id) {
+                continue;
+            }
+            let Some(ty) = self.btf.type_by_id(id) else { continue };
+            self.order.push(id);
+            // The pointer comes before all others.
+            self.ids.insert(id, self.order.len() as TypeId + 1);
+            if !self.is_opaque(id) {
+                todo.extend(refers_to(ty));
+            }
         }
-        if let Some(done) = self.ids.get(&id) {
-            return *done;
-        }
-        let btf = self.btf;
-        let new = match btf.type_by_id(id) {
-            Some(Type::Struct(s) | Type::Union(s)) if !self.is_plain(id, 0) => {
-                let void = self.out.ptr(0);
-                let member = [MemberDef::new("opaque", void, 0)];
-                let (name, size) = (btf.name(s.name_off), s.size);
-                if btf.kind(id) == Some(Kind::Union) {
-                    self.out.union(name, size, &member)
-                } else {
-                    self.out.structure(name, size, &member)
+    }
+
+    fn write(&mut self, pointer: TypeId) {
+        for id in self.order.clone() {
+            let btf = self.btf;
+            match btf.type_by_id(id) {
+                Some(Type::Struct(s) | Type::Union(s)) if self.is_opaque(id) => {
+                    let member = [MemberDef::new("opaque", pointer, 0)];
+                    let (name, size) = (btf.name(s.name_off), s.size);
+                    if btf.kind(id) == Some(Kind::Union) {
+                        self.out.union(name, size, &member);
+                    } else {
+                        self.out.structure(name, size, &member);
+                    }
+                }
+                _ => {
+                    self.out.copy(btf, id, |r| self.ids.get(&r).copied().unwrap_or(0));
                 }
             }
-            Some(ty) => {
-                let ids: HashMap<TypeId, TypeId> =
-                    refers_to(ty).into_iter().map(|r| (r, self.take(r))).collect();
-                self.out.copy(btf, id, |r| ids.get(&r).copied().unwrap_or(0))
-            }
-            None => 0,
-        };
-        self.ids.insert(id, new);
-        new
+        }
+    }
+
+    fn is_opaque(&self, id: TypeId) -> bool {
+        let Some(Type::Struct(s) | Type::Union(s)) = self.btf.type_by_id(id) else { return false };
+        let name = self.btf.name(s.name_off);
+        let whole = name.is_empty()
+            || WHOLE.contains(&name)
+            || name.contains("__safe_")
+            || name.starts_with("bpf_iter__");
+        !whole && !self.is_plain(id, 0)
     }
 
     /// Whether a type holds no pointer.
@@ -105,6 +208,7 @@ fn refers_to(ty: Type<'_>) -> Vec<TypeId> {
         Type::Array(a) => vec![a.elem, a.index],
         Type::Func(f) => vec![f.ty],
         Type::Ptr(r) | Type::Typedef(r) => vec![r.ty],
+        Type::Var(v) => vec![v.ty],
         Type::FuncProto(p) => p.params().map(|p| p.ty).chain([p.ret]).collect(),
         other => other.modified().into_iter().collect(),
     }
