@@ -72,7 +72,7 @@ impl Env {
         Env {
             target: Target::User,
             // A probed process gets its registers back as they were.
-            features: kernel.features - Features::KPROBE_WRITE_CTX,
+            features: kernel.features - Features::KPROBE_WRITE_CTX - Features::SPECIAL_FIELDS,
             implemented,
             map_types: map_types.to_vec(),
             ..kernel

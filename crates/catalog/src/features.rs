@@ -125,6 +125,8 @@ features! {
     LINKED_SUB = 48, 6 . 18;
     /// What a walk finds behind a pointer to no structure is memory that may be read without bounds (`PTR_TO_MEM | PTR_UNTRUSTED`).
     UNTRUSTED_MEM = 52, 6 . 17;
+    /// Fields of map values that the kernel looks after: locks, timers, lists, kernel pointers.
+    SPECIAL_FIELDS = 60, 5 . 1;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

@@ -3,6 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
+use stylet_btf::Type;
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::{HelperId, errno};
 
@@ -113,6 +114,9 @@ impl Verifier<'_> {
                 if insn.is_helper_call() && insn.imm == HelperId::TAIL_CALL.0 as i32 {
                     subprog.has_tail_call = true;
                 }
+                if insn.class() == op::LD && matches!(insn.mode(), op::ABS | op::IND) {
+                    subprog.has_ld_abs = true;
+                }
                 if is_jmp_class(insn) && !matches!(insn.op(), op::CALL | op::EXIT) {
                     let to = i64::from(i) + jmp_offset(insn) + 1;
                     if to < i64::from(subprog.start) || to >= i64::from(subprog.end) {
@@ -129,6 +133,37 @@ impl Verifier<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What may leave a function in its middle is allowed only where the function returns a number (`check_btf_func`).
+    pub(crate) fn check_abnormal_return(&self) -> Res<()> {
+        for (n, subprog) in self.subprogs.iter().enumerate().skip(1) {
+            let what = match (subprog.has_ld_abs, subprog.has_tail_call) {
+                (true, _) => "LD_ABS",
+                (_, true) => "tail_call",
+                _ => continue,
+            };
+            if self.input.func_info.is_empty() {
+                return Err(Reject::inval(Kind::AbnormalReturnWithoutBtf { what }));
+            }
+            if !self.returns_small_int(n) {
+                return Err(Reject::inval(Kind::AbnormalReturn { what }));
+            }
+        }
+        Ok(())
+    }
+
+    fn returns_small_int(&self, subprog: usize) -> bool {
+        let Some((btf, info)) = self.input.btf.zip(self.subprog_info(subprog)) else {
+            return false;
+        };
+        let Some(Type::Func(func)) = btf.type_by_id(info.type_id) else { return false };
+        let Some(Type::FuncProto(proto)) = btf.type_by_id(func.ty) else { return false };
+        match btf.type_by_id(btf.skip_mods_and_typedefs(proto.ret)) {
+            Some(Type::Int(int)) => int.size <= 8,
+            Some(Type::Enum(_) | Type::Enum64(_)) => true,
+            _ => false,
+        }
     }
 
     /// Every slot is reachable; finds where states are kept.

@@ -58,6 +58,13 @@ impl Verifier<'_> {
         let private = alloc::vec![if supported { PrivStack::Unknown } else { PrivStack::No }; self.subprogs.len()];
         let mut chain =
             Chain { private, depth: 0, max: 0, frames: alloc::vec::Vec::new(), at: 0, subprog: 0 };
+        for cb in (1..self.subprogs.len()).rev().filter(|s| self.subprogs[*s].is_async_cb) {
+            // They use the kernel's stack, and so does what they call.
+            (chain.subprog, chain.at, chain.depth) = (cb, self.subprogs[cb].start, 0);
+            self.enter_function(&mut chain, false)?;
+            self.walk_calls(&mut chain, false)?;
+        }
+        (chain.subprog, chain.at, chain.depth) = (0, 0, 0);
         self.enter_function(&mut chain, supported)?;
         self.walk_calls(&mut chain, supported)?;
         if let Some(cb) = self.exception_cb {
@@ -83,6 +90,11 @@ impl Verifier<'_> {
                 let Some(callee) = self.find_subprog(start) else {
                     return Err(Reject::bug("call of no function"));
                 };
+                let runs_later = self.subprogs[callee].is_async_cb;
+                if runs_later && !self.insns[i as usize].is_pseudo_call() {
+                    chain.at = i + 1;
+                    continue;
+                }
                 if self.exception_cb == Some(callee) {
                     if !self.insns[i as usize].is_pseudo_call() {
                         chain.at = i + 1;
@@ -138,8 +150,9 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::TailCallStack { bytes: chain.depth }).at(info.start));
         }
         let depth = round_up(info.stack_depth);
-        if supported
-            && chain.private[chain.subprog] == PrivStack::Unknown
+        if !supported {
+            chain.private[chain.subprog] = PrivStack::No;
+        } else if chain.private[chain.subprog] == PrivStack::Unknown
             && depth >= limit.priv_stack_min_size
         {
             chain.private[chain.subprog] = PrivStack::Adaptive;

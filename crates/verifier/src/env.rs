@@ -12,6 +12,7 @@ use stylet_insn::Insn;
 use crate::backtrack::{JmpHistEntry, LinkedRegs};
 use crate::check::kfunc::KfuncDesc;
 use crate::equal::IdMap;
+use crate::fields::{MapBtf, Record};
 use crate::input::{MapDef, ProgInput};
 use crate::liveness::Liveness;
 use crate::log::Log;
@@ -64,7 +65,10 @@ pub(crate) struct SubprogInfo {
     pub end: u32,
     pub stack_depth: u32,
     pub has_tail_call: bool,
+    pub has_ld_abs: bool,
     pub is_cb: bool,
+    /// Runs later, on its own (timers, work queues).
+    pub is_async_cb: bool,
     pub is_global: bool,
     /// It or what it calls may sleep.
     pub might_sleep: bool,
@@ -95,6 +99,10 @@ pub(crate) struct Verifier<'a> {
     pub insns: &'a [Insn],
     /// The object's maps, then the templates of inner maps.
     pub maps: Vec<&'a MapDef>,
+    /// BTF of each of them, as far as the kernel takes it.
+    pub map_btf: Vec<MapBtf>,
+    /// Fields of the program's own types, by BTF id.
+    pub objects: BTreeMap<u32, Record>,
     pub aux: Vec<InsnAux>,
     pub subprogs: Vec<SubprogInfo>,
     /// Slots of each function in an order in which successors come first.
@@ -136,6 +144,8 @@ impl<'a> Verifier<'a> {
             cat,
             input,
             insns: input.insns,
+            map_btf: vec![MapBtf::default(); maps.len()],
+            objects: BTreeMap::new(),
             maps,
             aux: vec![InsnAux::default(); n],
             subprogs: Vec::new(),

@@ -227,7 +227,7 @@ fn refsafe(old: &VerifierState, cur: &VerifierState, ids: &mut IdMap) -> bool {
             .refs
             .iter()
             .zip(&cur.refs)
-            .all(|(o, c)| o.kind == c.kind && ids.check_ids(o.id, c.id))
+            .all(|(o, c)| o.kind == c.kind && o.owner == c.owner && ids.check_ids(o.id, c.id))
 }
 
 /// Whether `cur` needs no walk because `old` covers it. `live_regs` gives the registers that are

@@ -125,6 +125,11 @@ pub enum RejectionKind {
     #[error("combined stack size of {calls} calls is {bytes}. Too large")]
     CombinedStack { calls: u32, bytes: u32 },
 
+    #[error("{what} is not allowed in subprogs without BTF")]
+    AbnormalReturnWithoutBtf { what: &'static str },
+    #[error("{what} is only allowed in functions that return 'int'.")]
+    AbnormalReturn { what: &'static str },
+
     // Encoding.
     #[error("{insn} uses reserved fields")]
     ReservedFields { insn: &'static str },
@@ -223,6 +228,16 @@ pub enum RejectionKind {
     },
     #[error("{what} map forbidden, value_size={value_size} off={off} size={size}")]
     MapForbidden { what: &'static str, value_size: u32, off: i32, size: i32 },
+    #[error("{name} cannot be accessed directly by load/store")]
+    FieldAccess { name: &'static str },
+    #[error("{name} cannot be accessed indirectly by helper")]
+    KptrByHelper { name: &'static str },
+    #[error("{name} access cannot have variable offset")]
+    KptrVariableOffset { name: &'static str },
+    #[error("{name} access misaligned expected={expected} off={off}")]
+    KptrMisaligned { name: &'static str, expected: u32, off: u64 },
+    #[error("{name} access size must be BPF_DW")]
+    KptrSize { name: &'static str },
     #[error("write into map forbidden")]
     WriteIntoMapForbidden,
     #[error("R{reg} invalid {what} buffer access: off={off}, size={size}")]
@@ -462,6 +477,8 @@ pub enum RejectionKind {
     PossiblyNullArg { arg: u8 },
     #[error("pointer in R{reg} isn't map pointer")]
     NotAMapPointer { reg: u8 },
+    #[error("arg#{arg} is {ty} expected {expected} or socket")]
+    NotAnObject { arg: u8, ty: TypeName, expected: TypeName },
     #[error("R{reg} must be referenced or trusted")]
     MustBeTrusted { reg: u8 },
     #[error("R{reg} must be a rcu pointer")]
@@ -551,6 +568,44 @@ pub enum RejectionKind {
         "cannot restore irq state out of order, expected id={id} acquired at insn_idx={insn_idx}"
     )]
     IrqOutOfOrder { id: u32, insn_idx: u32 },
+
+    // Locks, timers and work queues.
+    #[error("{who} progs cannot use {what} yet")]
+    FieldForProgType { who: &'static str, what: &'static str },
+    #[error("R{reg} doesn't have constant offset. {what} has to be at the constant offset")]
+    FieldNotConstant { reg: u8, what: &'static str },
+    #[error("map '{map}' has to have BTF in order to use {what}")]
+    FieldNeedsBtf { map: String, what: &'static str },
+    #[error("{whose} '{name}' has no valid {what}")]
+    NoSuchField { whose: &'static str, name: String, what: &'static str },
+    #[error("off {off} doesn't point to 'struct {what}' that is at {at}")]
+    FieldElsewhere { off: i64, what: &'static str, at: u32 },
+    #[error("Locking two bpf_spin_locks are not allowed")]
+    TwoLocks,
+    #[error("Acquiring the same lock again, AA deadlock detected")]
+    SameLockAgain,
+    #[error("{lock}_unlock without taking a lock")]
+    UnlockWithoutLock { lock: &'static str },
+    #[error("{lock}_unlock of different lock")]
+    UnlockOther { lock: &'static str },
+    #[error("{lock}_unlock cannot be out of order")]
+    UnlockOutOfOrder { lock: &'static str },
+    #[error("function calls are not allowed while holding a lock")]
+    CallUnderLock,
+    #[error(
+        "global function calls are not allowed while holding a lock,\nuse static function instead"
+    )]
+    GlobalCallUnderLock,
+    #[error("can't spin_{{lock,unlock}} in rbtree cb")]
+    LockInRbtreeCb,
+    #[error(
+        "{what} pointer in R{reg} map_uid={uid} doesn't match map pointer in R{map_reg} map_uid={map_uid}"
+    )]
+    OtherMapForField { what: &'static str, reg: u8, uid: u32, map_reg: u8, map_uid: u32 },
+    #[error("arg#{arg} doesn't point to {what}")]
+    NotPointingTo { arg: u8, what: &'static str },
+    #[error("irq flag acquired by {taken} kfuncs cannot be restored with {restored} kfuncs")]
+    IrqClassMismatch { taken: &'static str, restored: &'static str },
 
     // Sections.
     #[error("nested rcu read lock (kernel function {name})")]

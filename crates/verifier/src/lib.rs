@@ -13,6 +13,7 @@ mod check;
 mod depth;
 mod env;
 mod equal;
+mod fields;
 mod flow;
 mod input;
 mod kind;

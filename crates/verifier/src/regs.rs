@@ -144,6 +144,8 @@ pub(crate) enum IterState {
 pub(crate) enum IrqClass {
     /// `bpf_local_irq_save`.
     Native,
+    /// `bpf_res_spin_lock_irqsave`.
+    Lock,
 }
 
 /// State of an object that kfuncs and helpers keep on the stack.

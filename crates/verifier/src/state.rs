@@ -85,6 +85,8 @@ pub(crate) enum CallbackKind {
     ForEachMapElem,
     /// `bpf_user_ringbuf_drain`.
     UserRingbuf,
+    /// A timer's or work queue's: it runs later, on its own.
+    Async,
 }
 
 /// One frame.
@@ -102,6 +104,8 @@ pub(crate) struct FuncState {
     pub callback: CallbackKind,
     /// Range the callback must return.
     pub callback_ret: (i32, i32),
+    /// How many times callbacks that run later set up each other on the way here.
+    pub async_entries: u32,
 }
 
 impl FuncState {
@@ -118,6 +122,7 @@ impl FuncState {
             callback_depth: 0,
             callback: CallbackKind::None,
             callback_ret: (0, 0),
+            async_entries: 0,
         }
     }
 
@@ -134,7 +139,22 @@ pub(crate) enum RefKind {
     Ptr,
     /// A saved interrupt flag.
     Irq,
+    /// A `bpf_spin_lock` that is held.
+    Lock,
+    /// A `bpf_res_spin_lock` that is held.
+    ResLock,
+    /// The same, taken with interrupts off.
+    ResLockIrq,
 }
+
+impl RefKind {
+    pub fn is_lock(self) -> bool {
+        matches!(self, RefKind::Lock | RefKind::ResLock | RefKind::ResLockIrq)
+    }
+}
+
+/// `RefState::owner` of a lock in an object of the program's own.
+pub(crate) const OWN_OBJECT: u32 = u32::MAX;
 
 /// A reference that must be released (`struct bpf_reference_state`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -143,6 +163,8 @@ pub(crate) struct RefState {
     pub kind: RefKind,
     /// Instruction that acquired it.
     pub insn_idx: u32,
+    /// Of a lock: the map that holds it, or [`OWN_OBJECT`].
+    pub owner: u32,
 }
 
 /// Index into the verifier's arena of checkpoints.
@@ -183,6 +205,11 @@ pub(crate) struct Sections {
 }
 
 impl VerifierState {
+    /// The lock that was taken last.
+    pub fn active_lock(&self) -> Option<&RefState> {
+        self.refs.iter().rev().find(|r| r.kind.is_lock())
+    }
+
     pub fn curframe(&self) -> usize {
         self.frames.len() - 1
     }

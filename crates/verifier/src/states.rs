@@ -11,7 +11,7 @@ use crate::equal::{Exact, iter_active_depths_differ, states_equal};
 use crate::regs::RegState;
 use crate::rejection::{Reject, RejectionKind as Kind, Res};
 use crate::scc::{Backedge, SccKey};
-use crate::state::{StateId, VerifierState};
+use crate::state::{CallbackKind, StateId, VerifierState};
 
 /// Checkpoints that exist.
 #[derive(Debug, Default)]
@@ -195,7 +195,11 @@ impl Verifier<'_> {
             return Ok(Found::Miss { add });
         }
         // The checkpoint is on the current path: a loop.
-        if aux.is_iter_next {
+        let old = self.explorer.arena[id].cur();
+        if old.callback == CallbackKind::Async && old.async_entries != self.cur.cur().async_entries
+        {
+            // Another entry into a callback that sets itself up again.
+        } else if aux.is_iter_next {
             if self.states_equal(id, Exact::RangeWithin) && self.iter_is_active() {
                 return Ok(Found::Hit { incomplete: true });
             }

@@ -58,6 +58,7 @@ impl Verifier<'_> {
         check_load(self.cat, self.input)?;
         self.add_subprogs()?;
         self.check_subprogs()?;
+        self.check_abnormal_return()?;
         self.resolve_pseudo_ldimm64()?;
         self.check_used_maps()?;
         self.check_cfg()?;

@@ -117,6 +117,9 @@ impl Verifier<'_> {
                 if insn.is_src_reg() || !off_ok || !src_ok || insn.dst != 0 || is_32 {
                     return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_CALL" }));
                 }
+                if self.cur.active_lock().is_some() && !self.may_call_under_lock(insn) {
+                    return Err(Reject::inval(Kind::CallUnderLock));
+                }
                 if insn.is_pseudo_call() {
                     self.check_func_call(insn)
                 } else if insn.is_kfunc_call() {

@@ -11,7 +11,7 @@ use crate::env::{Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegState, RegType};
 use crate::rejection::{PathStep, Reject, Res};
-use crate::state::{RefKind, RefState};
+use crate::state::{CallbackKind, RefKind, RefState};
 
 /// Whether every value of the number is in the range (`retval_range_within`).
 fn within(reg: &RegState, (min, max): (i32, i32)) -> bool {
@@ -49,6 +49,9 @@ impl Verifier<'_> {
 
     /// Every reference was released and, where the program may end, every section left (`check_resource_leak`).
     pub(crate) fn check_resource_leak(&self, what: &'static str, ends: bool) -> Res<()> {
+        if ends && self.cur.active_lock().is_some() {
+            return Err(Reject::inval(Kind::InsideSection { what, section: "bpf_spin_lock" }));
+        }
         self.check_reference_leak(what)?;
         let sections = self.cur.sections;
         let open = if sections.irq_id != 0 {
@@ -83,7 +86,7 @@ impl Verifier<'_> {
     }
 
     /// Return to the calling frame.
-    fn prepare_func_exit(&mut self) -> Step {
+    pub(super) fn prepare_func_exit(&mut self) -> Step {
         let callee = self.cur.cur();
         let (callsite, in_callback, range) =
             (callee.callsite, callee.in_callback(), callee.callback_ret);
@@ -120,6 +123,9 @@ impl Verifier<'_> {
     pub(super) fn check_return_code(&mut self, regno: u8) -> Res<()> {
         self.check_src(regno)?;
         let r0 = *self.reg(regno.into());
+        if self.cur.frames[0].callback == CallbackKind::Async {
+            return self.check_return_range("At async callback return", regno, &r0, (0, 0));
+        }
         let subprog = self.cur.frames[0].subprogno as usize;
         if subprog != 0 && self.exception_cb != Some(subprog) {
             if !r0.is_scalar() {
@@ -134,16 +140,23 @@ impl Verifier<'_> {
         let Some(range) = info.and_then(|i| i.return_range(attach)).filter(|_| known) else {
             return Ok(());
         };
-        if !r0.is_scalar() {
-            return Err(Reject::inval(Kind::ReturnNotKnown {
-                context: "At program exit",
-                reg: regno,
-                ty: r0.type_name(),
-            }));
+        self.check_return_range("At program exit", regno, &r0, range)
+    }
+
+    fn check_return_range(
+        &mut self,
+        context: &'static str,
+        regno: u8,
+        reg: &RegState,
+        range: (i32, i32),
+    ) -> Res<()> {
+        if !reg.is_scalar() {
+            let ty = reg.type_name();
+            return Err(Reject::inval(Kind::ReturnNotKnown { context, reg: regno, ty }));
         }
         self.mark_reg_precise(regno.into())?;
-        if !within(&r0, range) {
-            return Err(bad_scalar("At program exit", regno, &r0, range));
+        if !within(reg, range) {
+            return Err(bad_scalar(context, regno, reg, range));
         }
         Ok(())
     }

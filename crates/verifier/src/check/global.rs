@@ -39,6 +39,9 @@ impl Verifier<'_> {
         if matches.as_ref().is_err_and(|e| e.errno == errno::EFAULT) || is_unsupported(&matches) {
             return matches;
         }
+        if self.cur.active_lock().is_some() {
+            return Err(Reject::inval(Kind::GlobalCallUnderLock));
+        }
         if self.subprogs[subprog].might_sleep && self.in_atomic_context() {
             return Err(Reject::inval(Kind::GlobalMaySleep));
         }

@@ -6,6 +6,7 @@ use stylet_uapi::{HelperId, MapType};
 
 use super::kfunc::PassedDynptr;
 use super::mem::Access;
+use super::nullness::may_point_to_lock;
 use super::packet::changes_pkt_data;
 use super::region::F_RDONLY_PROG;
 use crate::bounds::Bounds;
@@ -47,13 +48,7 @@ pub(crate) struct CallMeta {
 fn is_unsupported(id: HelperId) -> bool {
     matches!(
         id,
-        HelperId::TIMER_INIT
-            | HelperId::TIMER_SET_CALLBACK
-            | HelperId::TIMER_START
-            | HelperId::TIMER_CANCEL
-            | HelperId::SPIN_LOCK
-            | HelperId::SPIN_UNLOCK
-            | HelperId::KPTR_XCHG
+        HelperId::KPTR_XCHG
             | HelperId::FIND_VMA
             | HelperId::PER_CPU_PTR
             | HelperId::THIS_CPU_PTR
@@ -68,7 +63,7 @@ impl Verifier<'_> {
             id,
             self.input.prog_type,
             self.input.expected_attach_type,
-            self.input.sleepable,
+            self.input.sleepable || self.cur.in_sleepable,
         )
     }
 
@@ -174,6 +169,7 @@ impl Verifier<'_> {
             HelperId::DYNPTR_FROM_MEM if self.reg(1).ty != RegType::PtrToMapValue => {
                 Err(Reject::acces(Kind::DynptrFromMem { ty: self.reg(1).type_name() }))
             }
+            HelperId::TIMER_SET_CALLBACK => self.push_async_callback(1, meta.subprog, false),
             _ if is_sync_callback_helper(id) => self.check_callback_helper(id, meta),
             _ => Ok(()),
         }
@@ -233,7 +229,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn map_value_result(&self, meta: &CallMeta, mut flags: RegFlags) -> Res<RegState> {
+    fn map_value_result(&mut self, meta: &CallMeta, mut flags: RegFlags) -> Res<RegState> {
         let Some(map) = meta.map else { return Err(Reject::bug("lookup without a map")) };
         let def = self.maps[map as usize];
         if matches!(def.map_type, MapType::SOCKMAP | MapType::SOCKHASH | MapType::XSKMAP) {
@@ -243,11 +239,15 @@ impl Verifier<'_> {
         if meta.id == HelperId::MAP_LOOKUP_ELEM.0 && present {
             flags = flags.without(RegFlags::MAYBE_NULL);
         }
-        Ok(RegState {
+        let mut reg = RegState {
             map,
             map_uid: meta.map_uid,
             ..RegState::pointer(RegType::PtrToMapValue, flags)
-        })
+        };
+        if may_point_to_lock(&self.map_btf, &reg) {
+            reg.id = self.new_id();
+        }
+        Ok(reg)
     }
 
     /// Ranges that some helpers promise (`do_refine_retval_range`).

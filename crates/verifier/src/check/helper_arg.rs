@@ -10,10 +10,11 @@ use super::region::{F_INNER_MAP, constant_contents};
 use super::stack_read::slot_of;
 use crate::backtrack::Backtrack;
 use crate::env::Verifier;
+use crate::fields::FieldKind;
 use crate::kind::{Expected, RejectionKind as Kind};
 use crate::regs::{DynptrType, RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
-use crate::state::{REG_SIZE, SlotType};
+use crate::state::{REG_SIZE, RefKind, SlotType};
 
 const fn ty(ty: RegType, flags: RegFlags) -> TypeName {
     TypeName::new(ty, flags)
@@ -68,6 +69,11 @@ static STACK: Expected = Expected { types: &[ty(RegType::PtrToStack, PLAIN)], te
 static CONST_STR: Expected =
     Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
 
+static TIMER: Expected =
+    Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
+static SPIN_LOCK: Expected =
+    Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value, ptr_" };
+
 static DYNPTR: Expected = Expected {
     types: &[ty(RegType::PtrToStack, PLAIN), ty(RegType::ConstPtrToDynptr, PLAIN)],
     text: "fp, dynptr_ptr",
@@ -88,6 +94,8 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
         ArgBase::PtrToSockCommon => &SOCK,
         ArgBase::PtrToBtfIdSockCommon => &BTF_SOCK,
         ArgBase::PtrToSocket => &FULLSOCK,
+        ArgBase::PtrToSpinLock => &SPIN_LOCK,
+        ArgBase::PtrToTimer => &TIMER,
         _ => return Err(Reject::unsupported("arguments of this kind")),
     })
 }
@@ -199,7 +207,28 @@ impl Verifier<'_> {
     ) -> Res<()> {
         let uninit = arg.flags.contains(ArgFlags::MEM_UNINIT);
         match arg.base {
-            ArgBase::ConstMapPtr => (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid),
+            ArgBase::ConstMapPtr => {
+                if let Some(map) = meta.map
+                    && (map != reg.map || meta.map_uid != reg.map_uid)
+                {
+                    return Err(Reject::inval(Kind::OtherMapForField {
+                        what: "timer",
+                        reg: 1,
+                        uid: meta.map_uid,
+                        map_reg: 2,
+                        map_uid: reg.map_uid,
+                    }));
+                }
+                (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid);
+            }
+            ArgBase::PtrToSpinLock => {
+                let lock = HelperId(meta.id) == HelperId::SPIN_LOCK;
+                return self.process_spin_lock(regno, lock, RefKind::Lock);
+            }
+            ArgBase::PtrToTimer => {
+                self.check_map_field_pointer(reg, regno, FieldKind::Timer)?;
+                (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid);
+            }
             ArgBase::PtrToMapKey => return self.check_map_key_arg(regno, meta),
             ArgBase::PtrToMapValue => {
                 if reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
@@ -376,7 +405,7 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::NoDirectValueAccess));
         }
         let size = (map.value_size as i64 - i64::from(reg.off)).max(0) as u32;
-        self.check_map_access(regno, reg.off, size, false)?;
+        self.check_map_access(regno, reg.off, size, false, false)?;
         match self.const_str(reg) {
             Some(_) => Ok(()),
             None => Err(Reject::inval(Kind::StringNotTerminated)),

@@ -40,7 +40,7 @@ impl Verifier<'_> {
             }
             RegType::PtrToMapValue if plain => {
                 self.check_map_access_type(&reg, reg.off, size, dir)?;
-                self.check_map_access(regno, reg.off, size, zero_ok)
+                self.check_map_access(regno, reg.off, size, zero_ok, false).map(drop)
             }
             RegType::PtrToMem if plain && !reg.flags.has(RegFlags::UNTRUSTED) => {
                 if reg.flags.has(RegFlags::RDONLY) && dir == Dir::Write {

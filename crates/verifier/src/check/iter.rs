@@ -147,7 +147,7 @@ impl Verifier<'_> {
 
     /// RCU keeps objects alive here: in a section, or in a program that cannot sleep (`in_rcu_cs`).
     pub(crate) fn in_rcu_cs(&self) -> bool {
-        self.cur.sections.rcu != 0 || !self.cur.in_sleepable
+        self.cur.sections.rcu != 0 || !self.cur.in_sleepable || self.cur.active_lock().is_some()
     }
 
     /// The iterator that R1 points to may give more elements.
@@ -178,7 +178,7 @@ impl Verifier<'_> {
             if let Some(prev) = self.find_prev_entry(at) {
                 self.widen_imprecise_scalars(prev, &mut queued);
             }
-            mark_ptr_not_null(self.input, &self.maps, queued.reg_mut(0));
+            mark_ptr_not_null(self.input, &self.map_btf, queued.reg_mut(0));
             self.push_stack(queued, at + 1, at)?;
         }
         self.cur.frame_mut(frame).stack[spi].spilled.object =

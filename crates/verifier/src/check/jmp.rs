@@ -189,17 +189,17 @@ impl Verifier<'_> {
             let regno = usize::from(if src.maybe_null() { insn.src } else { insn.dst });
             let state = if eq { other } else { &mut self.cur };
             let mut reg = *state.reg(regno);
-            nullness::mark_ptr_not_null(self.input, &self.maps, &mut reg);
+            nullness::mark_ptr_not_null(self.input, &self.map_btf, &mut reg);
             *state.reg_mut(regno) = reg;
         } else if insn.imm == 0 && dst.maybe_null() {
             nullness::mark_ptr_or_null_regs(
                 self.input,
-                &self.maps,
+                &self.map_btf,
                 &mut self.cur,
                 insn.dst.into(),
                 !eq,
             );
-            nullness::mark_ptr_or_null_regs(self.input, &self.maps, other, insn.dst.into(), eq);
+            nullness::mark_ptr_or_null_regs(self.input, &self.map_btf, other, insn.dst.into(), eq);
         }
     }
 

@@ -52,6 +52,8 @@ pub(crate) struct KfuncMeta<'a> {
     /// Frame and first slot of the iterator.
     pub iter: Option<(usize, usize)>,
     pub subprog: Option<usize>,
+    /// Map, its uid and argument of the field of a map's value that was passed.
+    pub field_map: Option<(u32, u32)>,
 }
 
 impl KfuncMeta<'_> {
@@ -79,16 +81,32 @@ fn is_unsupported(name: &str) -> bool {
         "bpf_refcount_",
         "bpf_list_",
         "bpf_rbtree_",
-        "bpf_res_spin_",
         "bpf_arena_",
-        "bpf_wq_",
-        "bpf_task_work_",
         "bpf_stream_",
         "bpf_timer_",
     ];
     const NAMES: &[&str] =
         &["bpf_cast_to_kern_ctx", "bpf_rdonly_cast", "__bpf_trap", "bpf_iter_css_task_new"];
     PREFIXES.iter().any(|p| name.starts_with(p)) || NAMES.contains(&name)
+}
+
+/// Register of the field for which a kfunc sets a callback that runs later.
+fn sets_async_callback(name: &str) -> Option<u8> {
+    match name {
+        "bpf_wq_set_callback_impl" | "bpf_wq_set_callback" => Some(1),
+        _ if is_task_work(name) => Some(2),
+        _ => None,
+    }
+}
+
+/// Kfuncs that schedule task work.
+pub(super) fn is_task_work(name: &str) -> bool {
+    name.starts_with("bpf_task_work_schedule_")
+}
+
+/// Kfuncs that take a lock, or fail.
+pub(super) fn takes_res_lock(name: &str) -> bool {
+    matches!(name, "bpf_res_spin_lock" | "bpf_res_spin_lock_irqsave")
 }
 
 impl<'a> Verifier<'a> {
@@ -162,8 +180,15 @@ impl<'a> Verifier<'a> {
             dynptr: None,
             iter: None,
             subprog: None,
+            field_map: None,
         };
+        if takes_res_lock(desc.name) {
+            self.push_lock_failure()?;
+        }
         self.check_kfunc_args(&mut meta)?;
+        if let Some(field) = sets_async_callback(desc.name) {
+            self.push_async_callback(field, meta.subprog, true)?;
+        }
         if desc.name == "bpf_session_cookie" {
             (meta.r0_size, meta.r0_rdonly) = (8, false);
         }
@@ -209,7 +234,7 @@ impl<'a> Verifier<'a> {
     pub(crate) fn acquire_reference(&mut self, kind: RefKind) -> u32 {
         let id = self.new_id();
         let insn_idx = self.insn_idx;
-        self.cur.refs.push(RefState { id, kind, insn_idx });
+        self.cur.refs.push(RefState { id, kind, insn_idx, owner: 0 });
         id
     }
 
@@ -220,7 +245,7 @@ impl<'a> Verifier<'a> {
         if id == 0 || !held {
             return false;
         }
-        self.cur.refs.retain(|r| r.id != id);
+        self.cur.refs.retain(|r| r.kind != RefKind::Ptr || r.id != id);
         self.cur.for_each_reg(|reg| {
             if reg.ref_obj_id == id {
                 *reg = RegState::unknown();

@@ -6,13 +6,15 @@ use stylet_btf::{Btf, Kind as BtfKind, Param, Type};
 use stylet_catalog::KfuncFlags;
 
 use super::dynptr::DynptrUse;
-use super::kfunc::KfuncMeta;
+use super::kfunc::{KfuncMeta, takes_res_lock};
 use super::types::{is_scalar, is_scalar_struct, kind_text};
 use crate::btf_walk::ids_match;
 use crate::env::Verifier;
+use crate::fields::FieldKind;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegFlags, RegState, RegType, TypeName};
+use crate::regs::{NO_MAP, RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
+use crate::state::RefKind;
 
 /// What a pointer argument is (`enum kfunc_ptr_arg_type`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,6 +26,9 @@ enum ArgKind {
     ConstStr,
     Map,
     IrqFlag,
+    Workqueue,
+    TaskWork,
+    ResSpinLock,
     BtfId,
     Callback,
     MemSize,
@@ -187,8 +192,11 @@ impl<'a> Verifier<'a> {
             return Ok(false);
         }
         if matches!(kind, ArgKind::Map | ArgKind::BtfId) {
-            if kind == ArgKind::Map && reg.ty != RegType::ConstPtrToMap {
+            if kind == ArgKind::Map && reg.map == NO_MAP {
                 return Err(Reject::inval(Kind::NotAMapPointer { reg: regno }));
+            }
+            if kind == ArgKind::Map {
+                self.match_field_map(&reg, meta)?;
             }
             check_trusted(&reg, regno, meta)?;
         }
@@ -244,8 +252,17 @@ impl<'a> Verifier<'a> {
         if suffix("__map") {
             return Ok(ArgKind::Map);
         }
+        if arg.points_to("bpf_wq") {
+            return Ok(ArgKind::Workqueue);
+        }
+        if arg.points_to("bpf_task_work") {
+            return Ok(ArgKind::TaskWork);
+        }
         if suffix("__irq_flag") {
             return Ok(ArgKind::IrqFlag);
+        }
+        if arg.points_to("bpf_res_spin_lock") {
+            return Ok(ArgKind::ResSpinLock);
         }
         let target = arg.target.and_then(|(_, ty)| ty);
         if reg.ty == RegType::PtrToBtfId || object_struct(reg.ty).is_some() {
@@ -292,12 +309,31 @@ impl<'a> Verifier<'a> {
                 if reg.ty != RegType::PtrToStack {
                     return Err(Reject::inval(Kind::ExpectedIrqFlagPointer { arg: arg.n }));
                 }
-                self.process_irq_flag(regno, meta.desc.name == "bpf_local_irq_save")
+                self.process_irq_flag(regno, meta.desc.name)
+            }
+            ArgKind::Workqueue | ArgKind::TaskWork => self.check_field_arg(kind, arg, reg, meta),
+            ArgKind::ResSpinLock => {
+                let object = reg.ty == RegType::PtrToMapValue && reg.flags == RegFlags::NONE;
+                if !object {
+                    let what = "map value or allocated object";
+                    return Err(Reject::inval(Kind::NotPointingTo { arg: arg.n, what }));
+                }
+                let lock = takes_res_lock(meta.desc.name);
+                let irq =
+                    meta.desc.name.ends_with("_irqsave") || meta.desc.name.ends_with("_irqrestore");
+                let lock_kind = if irq { RefKind::ResLockIrq } else { RefKind::ResLock };
+                self.process_spin_lock(regno, lock, lock_kind)
             }
             ArgKind::ConstStr if reg.ty != RegType::PtrToMapValue => {
                 Err(Reject::inval(Kind::NotAConstString { arg: arg.n }))
             }
             ArgKind::ConstStr => self.check_reg_const_str(reg, regno),
+            ArgKind::Map if reg.ty != RegType::ConstPtrToMap => {
+                let trusted = RegFlags::TRUSTED.with(RegFlags::RCU);
+                let expected = TypeName::new(reg.ty, RegFlags(reg.flags.0 & trusted.0));
+                let kind = Kind::NotAnObject { arg: arg.n, ty: reg.type_name(), expected };
+                Err(Reject::inval(kind))
+            }
             ArgKind::Map => {
                 let id = arg.btf.find_by_name_kind("bpf_map", BtfKind::Struct);
                 self.check_btf_id_arg(arg, reg, id.unwrap_or(0), meta)
@@ -315,6 +351,45 @@ impl<'a> Verifier<'a> {
             ArgKind::MemSize => self.check_mem_size_arg(arg, size, reg, meta),
             ArgKind::Mem => self.check_mem_arg(arg, reg),
         }
+    }
+
+    /// A work queue or task work in a map's value.
+    fn check_field_arg(
+        &mut self,
+        kind: ArgKind,
+        arg: &Arg<'_>,
+        reg: &RegState,
+        meta: &mut KfuncMeta<'_>,
+    ) -> Res<()> {
+        if reg.ty != RegType::PtrToMapValue || reg.flags != RegFlags::NONE {
+            return Err(Reject::inval(Kind::NotPointingTo { arg: arg.n, what: "a map value" }));
+        }
+        let field =
+            if kind == ArgKind::TaskWork { FieldKind::TaskWork } else { FieldKind::Workqueue };
+        self.check_map_field_pointer(reg, arg.regno(), field)?;
+        meta.field_map = Some((reg.map, reg.map_uid));
+        Ok(())
+    }
+
+    /// A field and the map that it is said to lie in come from the same lookup.
+    fn match_field_map(&self, reg: &RegState, meta: &KfuncMeta<'_>) -> Res<()> {
+        let Some((map, uid)) = meta.field_map else { return Ok(()) };
+        let record = &self.map_btf[reg.map as usize].record;
+        let task_work = record.has(FieldKind::TaskWork);
+        if !task_work && !record.has(FieldKind::Workqueue) {
+            return Err(Reject::unsupported("a map without the field that goes with it"));
+        }
+        if (map, uid) == (reg.map, reg.map_uid) {
+            return Ok(());
+        }
+        let (what, at) = if task_work { ("bpf_task_work", 2) } else { ("workqueue", 1) };
+        Err(Reject::inval(Kind::OtherMapForField {
+            what,
+            reg: at,
+            uid,
+            map_reg: at + 1,
+            map_uid: reg.map_uid,
+        }))
     }
 
     fn check_dynptr_kfunc_arg(

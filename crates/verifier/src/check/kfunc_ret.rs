@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use stylet_btf::Type;
 use stylet_catalog::KfuncFlags;
 
-use super::kfunc::KfuncMeta;
+use super::kfunc::{KfuncMeta, takes_res_lock};
 use super::types::{is_scalar, kind_text};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
@@ -23,7 +23,8 @@ impl Verifier<'_> {
             None => return Ok(()),
             Some(Type::Ptr(ptr)) => self.pointer_result(meta, ptr.ty)?,
             ty if is_scalar(ty) => {
-                *self.reg_mut(0) = RegState::unknown();
+                let taken = takes_res_lock(meta.desc.name);
+                *self.reg_mut(0) = if taken { RegState::known(0) } else { RegState::unknown() };
                 return Ok(());
             }
             _ => return Err(Reject::unsupported(meta.desc.name)),

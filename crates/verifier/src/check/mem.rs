@@ -156,7 +156,10 @@ impl Verifier<'_> {
             }
             RegType::PtrToMapValue if type_known => {
                 self.check_map_access_type(&reg, off, a.size, a.dir)?;
-                self.check_map_access(a.regno, off, a.size, false)?;
+                let kptr = self.check_map_access(a.regno, off, a.size, false, true)?;
+                if kptr.is_some() {
+                    return Err(Reject::unsupported("kernel pointers in map values"));
+                }
                 self.note_mem(MemKind::Checked);
                 self.load_map_value(&reg, off, &a)?;
             }

@@ -1,6 +1,7 @@
 //! Checks of single instructions, by kind.
 
 pub(crate) mod alu;
+pub(crate) mod async_cb;
 pub(crate) mod atomic;
 pub(crate) mod btf_access;
 pub(crate) mod call;
@@ -21,6 +22,7 @@ pub(crate) mod kfunc_arg;
 pub(crate) mod kfunc_mem;
 pub(crate) mod kfunc_ret;
 pub(crate) mod ld_imm;
+pub(crate) mod lock;
 pub(crate) mod mem;
 pub(crate) mod nullness;
 pub(crate) mod packet;

@@ -1,28 +1,42 @@
 //! What a comparison with NULL says about every copy of a pointer (`mark_ptr_or_null_regs`).
 
-use crate::input::{MapDef, ProgInput};
+use crate::fields::{FieldKind, MapBtf};
+use crate::input::ProgInput;
 use crate::regs::{RegFlags, RegState, RegType};
-use crate::state::VerifierState;
+use crate::state::{RefKind, VerifierState};
 
 /// Index of the template of the inner maps of `map`.
-fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
+pub(crate) fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
     input.maps.get(map as usize)?.inner.as_ref()?;
     let before = input.maps.iter().take(map as usize).filter(|m| m.inner.is_some()).count();
     Some((input.maps.len() + before) as u32)
 }
 
 /// The pointer is not NULL: a lookup in a map of maps becomes a map.
-pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, _maps: &[&MapDef], reg: &mut RegState) {
+pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, maps: &[MapBtf], reg: &mut RegState) {
     reg.flags = reg.flags.without(RegFlags::MAYBE_NULL);
     if reg.ty == RegType::PtrToMapValue
         && let Some(inner) = inner_map(input, reg.map)
     {
         reg.ty = RegType::ConstPtrToMap;
         reg.map = inner;
+        // A timer and the map that it is set up with must come from the same lookup.
+        let record = &maps[inner as usize].record;
+        if [FieldKind::Timer, FieldKind::Workqueue, FieldKind::TaskWork]
+            .iter()
+            .any(|k| record.has(*k))
+        {
+            reg.map_uid = reg.id;
+        }
     }
 }
 
-fn mark_one(input: &ProgInput<'_>, maps: &[&MapDef], reg: &mut RegState, id: u32, is_null: bool) {
+/// The object may hold a lock, which is told from others by the pointer's id (`reg_may_point_to_spin_lock`).
+pub(crate) fn may_point_to_lock(maps: &[MapBtf], reg: &RegState) -> bool {
+    reg.ty == RegType::PtrToMapValue && maps[reg.map as usize].record.has_lock()
+}
+
+fn mark_one(input: &ProgInput<'_>, maps: &[MapBtf], reg: &mut RegState, id: u32, is_null: bool) {
     if !reg.maybe_null() || reg.id != id || id == 0 {
         return;
     }
@@ -35,20 +49,22 @@ fn mark_one(input: &ProgInput<'_>, maps: &[&MapDef], reg: &mut RegState, id: u32
         return;
     }
     mark_ptr_not_null(input, maps, reg);
-    reg.id = 0;
+    if !may_point_to_lock(maps, reg) {
+        reg.id = 0;
+    }
 }
 
 /// In `state`, register `regno` of the running frame was found to be NULL or not.
 pub(crate) fn mark_ptr_or_null_regs(
     input: &ProgInput<'_>,
-    maps: &[&MapDef],
+    maps: &[MapBtf],
     state: &mut VerifierState,
     regno: usize,
     is_null: bool,
 ) {
     let (id, ref_obj_id) = (state.reg(regno).id, state.reg(regno).ref_obj_id);
     if is_null && ref_obj_id != 0 && ref_obj_id == id {
-        state.refs.retain(|r| r.id != id);
+        state.refs.retain(|r| r.kind != RefKind::Ptr || r.id != id);
     }
     state.for_each_reg(|reg| mark_one(input, maps, reg, id, is_null));
 }

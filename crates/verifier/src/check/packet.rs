@@ -3,7 +3,7 @@
 
 use stylet_catalog::CtxAccess;
 use stylet_insn::{Insn, opcode as op};
-use stylet_uapi::{HelperId, ProgType, errno};
+use stylet_uapi::{HelperId, ProgType};
 
 use super::mem::{Access, Dir};
 use crate::env::Verifier;
@@ -299,7 +299,7 @@ impl Verifier<'_> {
             return Err(Reject::inval(Kind::ReservedFields { insn: "BPF_LD_[ABS|IND]" }));
         }
         self.check_src(CTX_REG)?;
-        self.check_reference_leak("BPF_LD_[ABS|IND]")?;
+        self.check_resource_leak("BPF_LD_[ABS|IND]", true)?;
         let ctx = *self.reg(CTX_REG.into());
         if ctx.ty != RegType::PtrToCtx {
             return Err(Reject::inval(Kind::LdAbsNeedsSkb));
@@ -308,14 +308,15 @@ impl Verifier<'_> {
             self.check_src(insn.src)?;
         }
         self.check_ptr_off_reg(&ctx, CTX_REG, false)?;
-        if self.cur.curframe() > 0 {
-            return Err(Reject::new(
-                errno::EINVAL,
-                Kind::NotSupportedYet { what: "BPF_LD_[ABS|IND] in functions".into() },
-            ));
-        }
         Self::clear_caller_saved(self.cur.cur_mut());
         *self.reg_mut(0) = RegState::unknown();
-        Ok(crate::env::Flow::Next)
+        if self.cur.curframe() == 0 {
+            return Ok(crate::env::Flow::Next);
+        }
+        // A load outside of the packet leaves the function with 0.
+        let inside = self.cur.clone();
+        self.push_stack(inside, self.insn_idx + 1, self.insn_idx)?;
+        *self.reg_mut(0) = RegState::known(0);
+        self.prepare_func_exit()
     }
 }

@@ -4,6 +4,7 @@
 use super::mem::Dir;
 use super::ptr_alu::MAX_VAR_OFF;
 use crate::env::Verifier;
+use crate::fields::Field;
 use crate::input::MapDef;
 use crate::kind::{Region, RejectionKind as Kind};
 use crate::regs::{RegState, RegType};
@@ -14,7 +15,7 @@ use stylet_insn::opcode::MAX_BPF_STACK;
 /// The program may only read the map's values (`BPF_F_RDONLY_PROG`).
 pub(crate) const F_RDONLY_PROG: u32 = 1 << 7;
 /// The program may only write the map's values (`BPF_F_WRONLY_PROG`).
-const F_WRONLY_PROG: u32 = 1 << 8;
+pub(crate) const F_WRONLY_PROG: u32 = 1 << 8;
 
 /// Inner maps may have another number of entries than their template (`BPF_F_INNER_MAP`).
 pub(crate) const F_INNER_MAP: u32 = 1 << 12;
@@ -107,16 +108,46 @@ impl Verifier<'_> {
         }
     }
 
-    /// The bytes lie within a value of the map.
+    /// The bytes lie within a value of the map and touch no field that the kernel looks after; `direct`: a load or store
+    /// of the program. Gives the kernel pointer that it moves.
     pub(crate) fn check_map_access(
         &mut self,
         regno: u8,
         off: i32,
         size: u32,
         zero_ok: bool,
-    ) -> Res<()> {
-        let value_size = self.map_of(self.reg(regno.into())).value_size;
-        self.check_mem_region(regno, off, size, value_size, zero_ok)
+        direct: bool,
+    ) -> Res<Option<Field>> {
+        let reg = *self.reg(regno.into());
+        let value_size = self.map_of(&reg).value_size;
+        self.check_mem_region(regno, off, size, value_size, zero_ok)?;
+        let b = &reg.bounds;
+        let low = b.smin.wrapping_add(off.into());
+        let high = (b.umax as i64).wrapping_add(off.into()).wrapping_add(size.into());
+        let touches = |f: &&Field| low < i64::from(f.off + f.size) && i64::from(f.off) < high;
+        let mut kptr = None;
+        for field in self.map_btf[reg.map as usize].record.fields.iter().filter(touches) {
+            let name = field.kind.name();
+            if !field.kind.is_kptr() {
+                return Err(Reject::acces(Kind::FieldAccess { name }));
+            }
+            if !direct {
+                return Err(Reject::acces(Kind::KptrByHelper { name }));
+            }
+            let Some(var) = b.const_value() else {
+                return Err(Reject::acces(Kind::KptrVariableOffset { name }));
+            };
+            let at = (var as i64).wrapping_add(off.into());
+            if at != i64::from(field.off) {
+                let expected = field.off;
+                return Err(Reject::acces(Kind::KptrMisaligned { name, expected, off: at as u64 }));
+            }
+            if size != 8 {
+                return Err(Reject::acces(Kind::KptrSize { name }));
+            }
+            kptr = Some(*field);
+        }
+        Ok(kptr)
     }
 
     /// The bytes lie within the frame; the frame grows to hold them.

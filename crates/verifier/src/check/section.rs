@@ -80,7 +80,11 @@ impl Verifier<'_> {
     /// Here nothing may sleep.
     pub(crate) fn in_atomic_context(&self) -> bool {
         let sections = self.cur.sections;
-        !self.cur.in_sleepable || sections.rcu != 0 || sections.preempt != 0 || sections.irq_id != 0
+        !self.cur.in_sleepable
+            || sections.rcu != 0
+            || sections.preempt != 0
+            || sections.irq_id != 0
+            || self.cur.active_lock().is_some()
     }
 
     /// Finds the functions that may sleep, by themselves or by what they call (`mark_subprog_might_sleep`).
@@ -135,7 +139,10 @@ impl Verifier<'_> {
     }
 
     /// A flag that `bpf_local_irq_save` fills or `bpf_local_irq_restore` uses (`process_irq_flag`).
-    pub(crate) fn process_irq_flag(&mut self, regno: u8, save: bool) -> Res<()> {
+    pub(crate) fn process_irq_flag(&mut self, regno: u8, kfunc: &str) -> Res<()> {
+        let save = matches!(kfunc, "bpf_local_irq_save" | "bpf_res_spin_lock_irqsave");
+        let class =
+            if kfunc.starts_with("bpf_res_spin") { IrqClass::Lock } else { IrqClass::Native };
         let reg = *self.reg(regno.into());
         let found = self.stack_object(&reg, "irq_flag", 1);
         let slot = found.as_ref().ok().copied().flatten();
@@ -163,7 +170,7 @@ impl Verifier<'_> {
             slot.reset(SlotType::IrqFlag);
             slot.spilled = RegState {
                 ref_obj_id: id,
-                object: StackObject::Irq { class: IrqClass::Native },
+                object: StackObject::Irq { class },
                 ..RegState::pointer(RegType::PtrToStack, RegFlags::NONE)
             };
             return Ok(());
@@ -174,6 +181,13 @@ impl Verifier<'_> {
         };
         self.mark_stack_read(frame, spi, spi);
         let flag = self.cur.frames[frame].stack[spi].spilled;
+        if let StackObject::Irq { class: taken } = flag.object
+            && taken != class
+        {
+            let name = |c| if c == IrqClass::Lock { "rqspinlock" } else { "native" };
+            let kind = Kind::IrqClassMismatch { taken: name(taken), restored: name(class) };
+            return Err(Reject::inval(kind));
+        }
         self.release_irq_state(flag.ref_obj_id)?;
         self.mark_stack_write(frame, spi, true);
         self.cur.frame_mut(frame).stack[spi].reset(SlotType::Invalid);
@@ -187,7 +201,7 @@ impl Verifier<'_> {
             let insn_idx = self.cur.refs.iter().find(|r| r.id == active).map_or(0, |r| r.insn_idx);
             return Err(Reject::acces(Kind::IrqOutOfOrder { id: active, insn_idx }));
         }
-        self.cur.refs.retain(|r| r.id != id);
+        self.cur.refs.retain(|r| r.kind != RefKind::Irq || r.id != id);
         let before = self.cur.refs.iter().rev().find(|r| r.kind == RefKind::Irq);
         self.cur.sections.irq_id = before.map_or(0, |r| r.id);
         Ok(())

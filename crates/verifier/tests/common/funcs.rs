@@ -94,13 +94,13 @@ fn add_type(out: &mut BtfBuilder, text: &str) -> Result<TypeId, String> {
     Ok(id)
 }
 
-/// BTF and the places of all functions of `insns`; those without a line are `static int fn()`.
+/// BTF and the places of all functions of `insns`, added to `out`; those without a line are `static int fn()`.
 pub fn build(
+    mut out: BtfBuilder,
     lines: &[FuncLine],
     labels: &BTreeMap<String, u32>,
     insns: &[Insn],
 ) -> Result<(Vec<u8>, Vec<FuncInfo>), String> {
-    let mut out = BtfBuilder::new();
     let mut starts = vec![0u32];
     for (i, insn) in insns.iter().enumerate() {
         if insn.is_pseudo_call() || (insn.is_lddw() && insn.src == op::PSEUDO_FUNC) {

@@ -4,6 +4,7 @@
 use stylet_insn::{Insn, opcode as op};
 
 use super::Case;
+use stylet_verifier::MapDef;
 
 const MAP_CREATE: i64 = 0;
 /// `BPF_LOG_STATS`
@@ -53,17 +54,35 @@ fn bpf(cmd: i64, attr: &Attr) -> Result<Fd, i32> {
     }
 }
 
-fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
-    let mut fds: Vec<Fd> = Vec::new();
-    for (map, inner) in case.maps.iter().zip(&case.inner_of) {
-        let attr = Attr::new()
+/// A map, with its BTF unless the kernel refuses that.
+fn make_map(map: &MapDef, inner: u32, btf: Option<i32>) -> Result<Fd, i32> {
+    let attr = || {
+        let mut attr = Attr::new()
             .u32(0, map.map_type.0)
             .u32(4, map.key_size)
             .u32(8, map.value_size)
             .u32(12, map.max_entries)
             .u32(16, map.map_flags)
-            .u32(20, inner.map_or(0, |i| fds[i].0 as u32));
-        let fd = bpf(MAP_CREATE, &attr).map_err(|e| format!("map {}: errno {e}", map.name))?;
+            .u32(20, inner);
+        let name = map.name.as_bytes();
+        attr.0[28..28 + name.len().min(15)].copy_from_slice(&name[..name.len().min(15)]);
+        attr
+    };
+    let typed = btf.filter(|_| map.btf_value_type_id != 0).map(|btf| {
+        let (key, value) = (map.btf_key_type_id, map.btf_value_type_id);
+        bpf(MAP_CREATE, &attr().u32(48, btf as u32).u32(52, key).u32(56, value))
+    });
+    match typed {
+        Some(Ok(fd)) => Ok(fd),
+        _ => bpf(MAP_CREATE, &attr()),
+    }
+}
+
+fn make_maps(case: &Case, btf: Option<i32>) -> Result<Vec<Fd>, String> {
+    let mut fds: Vec<Fd> = Vec::new();
+    for (map, inner) in case.maps.iter().zip(&case.inner_of) {
+        let inner = inner.map_or(0, |i| fds[i].0 as u32);
+        let fd = make_map(map, inner, btf).map_err(|e| format!("map {}: errno {e}", map.name))?;
         if let Some(bytes) = &map.frozen {
             let key = 0u32;
             let attr =
@@ -82,7 +101,14 @@ fn make_maps(case: &Case) -> Result<Vec<Fd>, String> {
 
 /// The kernel's verdict: errno and log.
 pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
-    let maps = make_maps(case)?;
+    let btf = match &case.btf {
+        Some(raw) => {
+            let attr = Attr::new().ptr(0, raw.as_ptr()).u32(16, raw.len() as u32);
+            Some(bpf(BTF_LOAD, &attr).map_err(|e| format!("BTF: errno {e}"))?)
+        }
+        None => None,
+    };
+    let maps = make_maps(case, btf.as_ref().map(|fd| fd.0))?;
     // `fd_array` is known from 5.14 on.
     let with_fd = |insn: &Insn| match insn.src {
         op::PSEUDO_MAP_IDX | op::PSEUDO_MAP_IDX_VALUE if insn.is_lddw() => {
@@ -105,13 +131,6 @@ pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
         .ptr(32, log.as_mut_ptr())
         .u32(44, if case.sleepable { F_SLEEPABLE } else { 0 })
         .u32(68, case.attach);
-    let btf = match &case.btf {
-        Some(raw) => {
-            let attr = Attr::new().ptr(0, raw.as_ptr()).u32(16, raw.len() as u32);
-            Some(bpf(BTF_LOAD, &attr).map_err(|e| format!("BTF: errno {e}"))?)
-        }
-        None => None,
-    };
     let funcs: Vec<u32> = case.funcs.iter().flat_map(|f| [f.insn_idx, f.type_id]).collect();
     if let Some(btf) = &btf {
         attr = attr

@@ -1,8 +1,8 @@
 //! Cases of `filetests/verifier`: one program a file, its expectation beside the instruction.
 //!
 //! Header lines: `// prog: TYPE [attach=N] [sleepable] [license=TEXT]`,
-//! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [frozen="text"]`, `// btf: [global=LABEL,…]`,
-//! or `// func: LABEL …` (see [`funcs`]).
+//! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [type=STRUCT] [frozen="text"]`,
+//! `// btf: [global=LABEL,…]`, `// func: LABEL …` (see [`funcs`]), or `// struct: NAME …` (see [`types`]).
 //! Expectation: `// expect: accept` anywhere, or `// expect: reject ERRNO "message"` at the end of
 //! the line of the instruction to blame (in the header when there is none).
 #![allow(dead_code)]
@@ -12,10 +12,12 @@ pub mod funcs;
 pub mod guest;
 pub mod kernel;
 pub mod target;
+pub mod types;
 
 use std::path::{Path, PathBuf};
 
 use funcs::FuncLine;
+use types::Types;
 
 use stylet_btf::{Btf, Kind};
 use stylet_insn::{Insn, Symbols, assemble_with};
@@ -113,6 +115,11 @@ impl Case {
         let mut globals = None;
         let mut func_lines = Vec::new();
         let mut expects = Vec::new();
+        let structs: Vec<String> = text
+            .lines()
+            .filter_map(|l| l.trim().strip_prefix("// struct:").map(|l| l.trim().to_string()))
+            .collect();
+        let mut types = Types::parse(&structs)?;
         for (n, line) in text.lines().enumerate() {
             let (head, expect) = split_expect(line);
             expects.extend(expect.map(|e| (n as u32 + 1, e.to_string())));
@@ -120,7 +127,7 @@ impl Case {
             if let Some(words) = head.trim().strip_prefix("// prog:") {
                 case.prog_line(words)?;
             } else if let Some(words) = head.trim().strip_prefix("// map:") {
-                case.map_line(words)?;
+                case.map_line(words, &mut types)?;
             } else if let Some(words) = head.trim().strip_prefix("// func:") {
                 func_lines.push(FuncLine::parse(words)?);
             } else if let Some(words) = head.trim().strip_prefix("// btf:") {
@@ -135,8 +142,8 @@ impl Case {
                 );
             }
         }
-        let out =
-            assemble_with(&text, &Names { maps: &case.maps, target }).map_err(|e| e.to_string())?;
+        let out = assemble_with(&types.substitute(&text), &Names { maps: &case.maps, target })
+            .map_err(|e| e.to_string())?;
         (case.insns, case.lines, case.text) = (out.insns, out.lines, text);
         if let Some(globals) = globals {
             let starts: Vec<u32> =
@@ -144,8 +151,8 @@ impl Case {
             let (raw, funcs) = btf::for_functions(&case.insns, &starts);
             (case.btf, case.funcs) = (Some(raw), funcs);
         }
-        if !func_lines.is_empty() {
-            let (raw, funcs) = funcs::build(&func_lines, &out.labels, &case.insns)?;
+        if !func_lines.is_empty() || !structs.is_empty() {
+            let (raw, funcs) = funcs::build(types.out, &func_lines, &out.labels, &case.insns)?;
             (case.btf, case.funcs) = (Some(raw), funcs);
         }
         for (line, text) in expects {
@@ -174,7 +181,7 @@ impl Case {
         Ok(())
     }
 
-    fn map_line(&mut self, words: &str) -> Result<(), String> {
+    fn map_line(&mut self, words: &str, types: &mut Types) -> Result<(), String> {
         let mut map = MapDef { max_entries: 1, ..MapDef::default() };
         let mut inner = None;
         let (words, frozen) = match words.split_once("frozen=\"") {
@@ -201,6 +208,9 @@ impl Case {
                 Some(("value", v)) => map.value_size = number(v)?,
                 Some(("max", v)) => map.max_entries = number(v)?,
                 Some(("flags", v)) => map.map_flags = number(v)?,
+                Some(("type", v)) => {
+                    map.btf_value_type_id = *types.ids.get(v).ok_or(format!("struct {v}"))?;
+                }
                 Some(("inner", v)) => {
                     inner =
                         Some(self.maps.iter().position(|m| m.name == v).ok_or(format!("map {v}"))?)
@@ -213,6 +223,9 @@ impl Case {
             bytes.resize(map.value_size as usize, 0);
             bytes
         });
+        if map.btf_value_type_id != 0 {
+            map.btf_key_type_id = types.key(map.key_size);
+        }
         map.inner = inner.map(|i| Box::new(self.maps[i].clone()));
         self.maps.push(map);
         self.inner_of.push(inner);
