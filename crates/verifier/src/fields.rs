@@ -173,11 +173,6 @@ impl Record {
         self.fields.iter().find(|f| f.kind == kind).map(|f| f.off)
     }
 
-    /// The field that starts at `off` and is of one of the kinds (`btf_record_find`).
-    pub fn find(&self, off: i64, kind: impl Fn(FieldKind) -> bool) -> Option<&Field> {
-        self.fields.iter().find(|f| i64::from(f.off) == off && kind(f.kind))
-    }
-
     pub fn has_lock(&self) -> bool {
         self.has(FieldKind::SpinLock) || self.has(FieldKind::ResSpinLock)
     }

@@ -477,8 +477,6 @@ pub enum RejectionKind {
     PossiblyNullArg { arg: u8 },
     #[error("pointer in R{reg} isn't map pointer")]
     NotAMapPointer { reg: u8 },
-    #[error("arg#{arg} is {ty} expected {expected} or socket")]
-    NotAnObject { arg: u8, ty: TypeName, expected: TypeName },
     #[error("R{reg} must be referenced or trusted")]
     MustBeTrusted { reg: u8 },
     #[error("R{reg} must be a rcu pointer")]
@@ -577,7 +575,7 @@ pub enum RejectionKind {
     #[error("map '{map}' has to have BTF in order to use {what}")]
     FieldNeedsBtf { map: String, what: &'static str },
     #[error("{whose} '{name}' has no valid {what}")]
-    NoSuchField { whose: &'static str, name: String, what: &'static str },
+    NoSpecialField { whose: &'static str, name: String, what: &'static str },
     #[error("off {off} doesn't point to 'struct {what}' that is at {at}")]
     FieldElsewhere { off: i64, what: &'static str, at: u32 },
     #[error("Locking two bpf_spin_locks are not allowed")]

@@ -329,9 +329,9 @@ impl<'a> Verifier<'a> {
             }
             ArgKind::ConstStr => self.check_reg_const_str(reg, regno),
             ArgKind::Map if reg.ty != RegType::ConstPtrToMap => {
-                let trusted = RegFlags::TRUSTED.with(RegFlags::RCU);
-                let expected = TypeName::new(reg.ty, RegFlags(reg.flags.0 & trusted.0));
-                let kind = Kind::NotAnObject { arg: arg.n, ty: reg.type_name(), expected };
+                let trusted = RegFlags(reg.flags.0 & RegFlags::TRUSTED_MODIFIERS.0);
+                let want = TypeName::new(reg.ty, trusted);
+                let kind = Kind::ExpectedObjectOrSocket { arg: arg.n, ty: reg.type_name(), want };
                 Err(Reject::inval(kind))
             }
             ArgKind::Map => {

@@ -120,7 +120,7 @@ impl Verifier<'_> {
         let Some(at) = self.reg_record(reg).and_then(|r| r.offset(field)) else {
             let (whose, name) =
                 if of_map { ("map", map_name()) } else { ("local", "kptr".to_string()) };
-            return Err(Reject::inval(Kind::NoSuchField { whose, name, what }));
+            return Err(Reject::inval(Kind::NoSpecialField { whose, name, what }));
         };
         let off = (var as i64).wrapping_add(reg.off.into());
         if off != i64::from(at) {
