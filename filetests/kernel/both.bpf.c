@@ -20,7 +20,7 @@ extern bool bpf_session_is_return___ctx(void *ctx) __ksym __weak;
 extern __u64 *bpf_session_cookie(void) __ksym __weak;
 extern __u64 *bpf_session_cookie___ctx(void *ctx) __ksym __weak;
 extern int bpf_copy_from_user_str_dynptr(struct bpf_dynptr *dptr, __u64 off, __u64 size,
-					 const void *unsafe_ptr) __ksym;
+					 const void *unsafe_ptr) __ksym __weak;
 
 __u64 entries, returns, first, second, result, cookie, session_sum, return_cookie;
 __s64 copied = 0;

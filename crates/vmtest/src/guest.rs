@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use stylet_kernel::{Kernel, Release};
+use stylet_kernel::{Feature, Kernel, Release};
 
 use crate::test::Failure;
 
 /// The machine that the tests run in; each test's process has its own copy.
 pub struct Guest {
-    kernel: Kernel,
+    kernel: &'static Kernel,
     config: HashMap<String, String>,
     /// Names, or parts of names, of the tests to run; empty: all.
     pub filters: Vec<String>,
@@ -18,7 +18,8 @@ pub struct Guest {
 impl Guest {
     /// Looks at the running kernel. `filters`: see the field.
     pub fn new(filters: Vec<String>) -> Result<Self, Failure> {
-        let kernel = Kernel::open()?;
+        // Lives as long as the process; what tests make of it may too.
+        let kernel: &'static Kernel = Box::leak(Box::new(Kernel::open()?));
         let config = std::fs::read_to_string(format!("/boot/config-{}", kernel.running()))
             .unwrap_or_default();
         let config = config.lines().filter_map(|line| line.split_once('='));
@@ -27,8 +28,22 @@ impl Guest {
     }
 
     /// The running kernel, as the library sees it.
-    pub fn kernel(&self) -> &Kernel {
-        &self.kernel
+    pub fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// Finds out what most tests ask of the kernel, so that their processes inherit it instead of doing it each for itself:
+    /// its types, symbols and features. Again before each test, which costs nothing unless the kernel's modules have changed.
+    pub fn warm(&self) {
+        let missing = [
+            self.kernel.require_vmlinux().err(),
+            self.kernel.symbols().err(),
+            self.kernel.traceable().err(),
+        ];
+        missing.iter().flatten().for_each(|error| println!("vmtest: {error}"));
+        for &feature in Feature::ALL {
+            self.kernel.has(feature);
+        }
     }
 
     /// The kernel's release.

@@ -24,7 +24,7 @@ pub struct Side {
 /// An object in the kernel.
 pub struct Probes {
     /// The kernel.
-    pub kernel: Kernel,
+    pub kernel: &'static Kernel,
     loaded: Loaded,
 }
 
@@ -35,9 +35,9 @@ const HEAD: usize = 2;
 impl Probes {
     /// Loads `filetests/kernel/NAME.bpf.o`.
     pub fn load(guest: &Guest, name: &str) -> Result<Probes, Failure> {
-        let kernel = Kernel::open()?;
+        let kernel = guest.kernel();
         let spec = Spec::parse(&guest.object(name)?)?;
-        let loaded = load(&kernel, &spec, &LoadOptions::default())?;
+        let loaded = load(kernel, &spec, &LoadOptions::default())?;
         Ok(Probes { kernel, loaded })
     }
 

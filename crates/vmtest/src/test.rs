@@ -85,7 +85,8 @@ impl<E: std::error::Error + 'static> From<E> for Failure {
         let mut message = error.to_string();
         let mut at: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(inner) = at {
-            if let Some(missing @ Error::Missing { feature, errno, .. }) = inner.downcast_ref() {
+            let own = inner.downcast_ref().or_else(|| Some(&**inner.downcast_ref::<Box<Error>>()?));
+            if let Some(missing @ Error::Missing { feature, errno, .. }) = own {
                 let since = feature.since().map(|release| (release.major, release.minor));
                 return Self::Missing {
                     message: missing.to_string(),

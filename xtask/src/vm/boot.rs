@@ -9,6 +9,10 @@ use super::report::{Event, KernelReport};
 
 const QEMU: &str = "qemu-system-x86_64";
 
+/// The kernel's command line. Grace periods of RCU are most of what detaching waits for, so they are expedited.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr mitigations=off random.trust_cpu=on no_timer_check \
+     rcupdate.rcu_expedited=1";
+
 /// How long a guest may be silent: while it boots, and between two results. Generous: hosts are busy.
 const SILENCE: Duration = Duration::from_secs(180);
 
@@ -24,11 +28,11 @@ pub fn find_qemu() -> Result<(), String> {
 /// Boots `kernel`; `folder` takes the console's output and the results.
 pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelReport, String> {
     let start = Instant::now();
-    let (ended, text) = raw(kernel, initramfs, folder)?;
+    let run = raw(kernel, initramfs, folder)?;
     let events: Vec<Event> =
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let mut report = KernelReport::new(kernel, events, start.elapsed());
-    match ended {
+        run.results.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let mut report = KernelReport::new(kernel, events, run.boot, start.elapsed());
+    match run.ended {
         Err(why) => report.broken = Some(why),
         Ok(status) if !report.complete || !status.code().is_some_and(|c| EXITS.contains(&c)) => {
             report.broken = Some(format!("the guest ended early ({status})"));
@@ -45,19 +49,25 @@ pub fn boot(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<KernelRe
     Ok(report)
 }
 
-/// Boots `kernel`; how QEMU ended, and what the guest wrote to its second serial line.
-pub fn raw(
-    kernel: &Kernel,
-    initramfs: &Path,
-    folder: &Path,
-) -> Result<(Result<ExitStatus, String>, String), String> {
+/// What became of a guest.
+pub struct Run {
+    /// How QEMU ended, or why it was ended.
+    pub ended: Result<ExitStatus, String>,
+    /// What the guest wrote to its second serial line.
+    pub results: String,
+    /// When the first of it came, after QEMU's start; all the time there was if nothing came.
+    pub boot: Duration,
+}
+
+/// Boots `kernel`; `folder` takes the console's output and the results.
+pub fn raw(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<Run, String> {
     let (console, results) = (folder.join("console"), folder.join("results"));
     let mut child = command(kernel, initramfs, &console, &results)
         .spawn()
         .map_err(|e| format!("{QEMU}: {e}"))?;
-    let ended = wait(&mut child, &results);
+    let (ended, boot) = wait(&mut child, &results);
     let text = String::from_utf8_lossy(&std::fs::read(&results).unwrap_or_default()).into_owned();
-    Ok((ended, text.replace("\r\n", "\n")))
+    Ok(Run { ended, results: text.replace("\r\n", "\n"), boot })
 }
 
 /// QEMU's command line: emulated (a `/dev/kvm` that is there may hang), single-threaded (other modes oops now and then).
@@ -74,28 +84,33 @@ fn command(kernel: &Kernel, initramfs: &Path, console: &Path, results: &Path) ->
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", "console=ttyS0 panic=-1 nokaslr mitigations=off"])
+        .args(["-append", COMMAND_LINE])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4"])
         .stdin(Stdio::null());
     command
 }
 
-/// Waits for QEMU; ends it if the guest is silent for too long.
-fn wait(child: &mut Child, results: &Path) -> Result<ExitStatus, String> {
-    let (mut length, mut heard) = (0, Instant::now());
-    loop {
-        if let Some(status) = child.try_wait().map_err(|e| format!("{QEMU}: {e}"))? {
-            return Ok(status);
+/// Waits for QEMU; ends it if the guest is silent for too long. How it ended, and when the guest was first heard.
+fn wait(child: &mut Child, results: &Path) -> (Result<ExitStatus, String>, Duration) {
+    let start = Instant::now();
+    let (mut length, mut heard, mut boot) = (0, start, None);
+    let ended = loop {
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => break Ok(status),
+            Err(e) => break Err(format!("{QEMU}: {e}")),
         }
         let now = std::fs::metadata(results).map_or(0, |m| m.len());
         if now != length {
             (length, heard) = (now, Instant::now());
+            boot.get_or_insert(start.elapsed());
         }
         if heard.elapsed() > SILENCE {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!("the guest was silent for {} s", SILENCE.as_secs()));
+            break Err(format!("the guest was silent for {} s", SILENCE.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(20));
-    }
+    };
+    (ended, boot.unwrap_or_else(|| start.elapsed()))
 }

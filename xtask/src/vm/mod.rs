@@ -25,7 +25,7 @@ const USAGE: &str = "usage: cargo xtask vm [OPTIONS] [TEST…]
   --fetch              only fill the cache
   --json               one JSON object on stdout instead of the table
   --keep               keep each guest's initramfs, console and results, and say where
-  --jobs N             guests at once (default: 2)
+  --jobs N             guests at once (default: as many as there are CPUs)
   --list               list the tests with the first release of each
 exit codes: 0 all as declared, 1 a test failed, 2 bad arguments, 3 QEMU or a kernel is missing";
 
@@ -68,7 +68,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<ExitCode, String> {
 
 /// Reads the command line.
 fn parse(args: &[String]) -> Result<Options, String> {
-    let mut options = Options { jobs: 2, ..Options::default() };
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut options = Options { jobs, ..Options::default() };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value =
@@ -148,7 +149,8 @@ fn prepare_and_run(root: &Path, options: &Options) -> Result<bool, String> {
     Ok(reports.iter().any(KernelReport::failed))
 }
 
-/// Boots each kernel, `jobs` at once; the reports in the kernels' order.
+/// Boots each kernel, `jobs` at once, the last first: newer releases have more to test, and so the guests end together.
+/// The reports in the kernels' order.
 fn run_guests(
     root: &Path,
     options: &Options,
@@ -156,7 +158,7 @@ fn run_guests(
     binary: &Path,
     scratch: &Path,
 ) -> Result<Vec<KernelReport>, String> {
-    let next = Mutex::new(0);
+    let next = Mutex::new(found.len());
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..options.jobs.min(found.len()) {
@@ -165,10 +167,11 @@ fn run_guests(
                     let index = {
                         let mut next =
                             next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        *next += 1;
-                        *next - 1
+                        let Some(index) = next.checked_sub(1) else { break };
+                        *next = index;
+                        index
                     };
-                    let Some(kernel) = found.get(index) else { break };
+                    let kernel = &found[index];
                     let folder = scratch.join(format!("{}-{}", kernel.name, std::process::id()));
                     let result = one_guest(root, options, kernel, binary, &folder);
                     if options.keep {

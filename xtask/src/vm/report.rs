@@ -59,13 +59,16 @@ pub struct KernelReport {
     pub broken: Option<String>,
     /// Then, the console's last lines.
     pub console: String,
+    /// From QEMU's start until the guest said that it is up.
+    pub boot_seconds: f64,
     /// From QEMU's start to its end.
     pub seconds: f64,
 }
 
 impl KernelReport {
-    /// What the events say.
-    pub fn new(kernel: &Kernel, events: Vec<Event>, duration: Duration) -> Self {
+    /// What the events say; `boot`: until the first came, `duration`: of all.
+    pub fn new(kernel: &Kernel, events: Vec<Event>, boot: Duration, duration: Duration) -> Self {
+        let tenths = |time: Duration| (time.as_secs_f64() * 10.0).round() / 10.0;
         let mut report = Self {
             kernel: kernel.name.clone(),
             version: kernel.version.clone(),
@@ -75,7 +78,8 @@ impl KernelReport {
             complete: false,
             broken: None,
             console: String::new(),
-            seconds: (duration.as_secs_f64() * 10.0).round() / 10.0,
+            boot_seconds: tenths(boot),
+            seconds: tenths(duration),
         };
         for event in events {
             match event {
@@ -105,13 +109,14 @@ impl KernelReport {
     /// One line.
     pub fn summary(&self) -> String {
         let mut line = format!(
-            "{} ({}): {} passed, {} failed, {} not supported, {:.1} s",
+            "{} ({}): {} passed, {} failed, {} not supported, {:.1} s, {:.1} s of it until it was up",
             self.kernel,
             self.release,
             self.count("pass"),
             self.count("fail"),
             self.count("unsupported"),
-            self.seconds
+            self.seconds,
+            self.boot_seconds
         );
         if let Some(why) = &self.broken {
             let _ = write!(line, "; {why}");
@@ -155,6 +160,7 @@ pub fn table(reports: &[KernelReport]) -> String {
         }
         text.push('\n');
     }
+    text += &slowest(reports);
     for ((_, name, message), kernels) in &notes {
         let _ = writeln!(text, "{} on {}: {message}", name, kernels.join(", "));
     }
@@ -179,6 +185,25 @@ pub fn table(reports: &[KernelReport]) -> String {
     text
 }
 
+/// The tests that took longest in each guest, if any took long.
+fn slowest(reports: &[KernelReport]) -> String {
+    const LONG_MS: u64 = 1000;
+    let mut text = String::new();
+    for report in reports {
+        let mut tests: Vec<&TestReport> = report.tests.iter().filter(|t| t.ms >= LONG_MS).collect();
+        tests.sort_by_key(|test| std::cmp::Reverse(test.ms));
+        let times: Vec<String> = tests
+            .iter()
+            .take(5)
+            .map(|t| format!("{} {:.1} s", t.name, t.ms as f64 / 1e3))
+            .collect();
+        if !times.is_empty() {
+            let _ = writeln!(text, "slowest on {}: {}", report.kernel, times.join(", "));
+        }
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,14 +217,14 @@ mod tests {
             modules: Vec::new(),
         };
         let events = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        KernelReport::new(&kernel, events, Duration::from_secs(4))
+        KernelReport::new(&kernel, events, Duration::from_secs(3), Duration::from_secs(4))
     }
 
     const BOOT: &str = r#"{"event":"boot","release":"6.1.0-50","tests":2}"#;
     const PASS: &str =
         r#"{"event":"test","name":"a::b","verdict":"pass","message":"","output":"","ms":3}"#;
     const UNSUPPORTED: &str = r#"{"event":"test","name":"a::c","verdict":"unsupported","message":"before 6.6: no multi","output":"","ms":3}"#;
-    const FAIL: &str = r#"{"event":"test","name":"a::c","verdict":"fail","message":"1 is not 2","output":"line\n","ms":3}"#;
+    const FAIL: &str = r#"{"event":"test","name":"a::c","verdict":"fail","message":"1 is not 2","output":"line\n","ms":1250}"#;
     const END: &str = r#"{"event":"end","failed":0}"#;
 
     #[test]
@@ -210,7 +235,7 @@ mod tests {
         assert_eq!(
             table(&[old, new]),
             "         6.1    6.12\na::b      ok      ok\na::c     n/s    FAIL\n\
-             a::c on 6.1: before 6.6: no multi\na::c on 6.12: 1 is not 2\n--- a::c on 6.12 printed\nline\n"
+             slowest on 6.12: a::c 1.2 s\na::c on 6.1: before 6.6: no multi\na::c on 6.12: 1 is not 2\n--- a::c on 6.12 printed\nline\n"
         );
     }
 

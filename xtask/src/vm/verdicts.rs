@@ -37,11 +37,11 @@ pub fn run(root: &Path, args: &[String]) -> Result<ExitCode, String> {
         std::fs::create_dir_all(&folder).map_err(fail)?;
         let initramfs = folder.join("initramfs.cpio");
         std::fs::write(&initramfs, archive(root, &binary)?).map_err(fail)?;
-        let (ended, results) = boot::raw(&kernel, &initramfs, &folder)?;
+        let run = boot::raw(&kernel, &initramfs, &folder)?;
         let results: String =
-            results.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
+            run.results.lines().filter(|l| !l.starts_with('#')).map(|l| format!("{l}\n")).collect();
         let Some(table) = results.strip_suffix("END\n") else {
-            return Err(format!("{name}: the guest ended early ({ended:?}), see {folder:?}"));
+            return Err(format!("{name}: the guest ended early ({:?}), see {folder:?}", run.ended));
         };
         let path = root.join(format!("filetests/verifier/releases/{name}.tsv"));
         let (hex, table) = table

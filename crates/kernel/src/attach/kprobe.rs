@@ -141,8 +141,7 @@ fn failed(attempt: &Attempt<'_>, place: &KprobePlace, errno: Errno) -> Error {
         return attempt.denied(errno);
     }
     if let KprobePlace::Function { name, offset } = place {
-        let tracefs = attempt.kernel.tracefs().ok().map(|t| t.root());
-        if let Some(error) = why_not(attempt.kernel, name, *offset, errno, tracefs) {
+        if let Some(error) = why_not(attempt.kernel, name, *offset, errno) {
             return error;
         }
     }

@@ -65,6 +65,6 @@ pub fn ksyscall(kernel: &Kernel, prog: &Prog, opts: &KsyscallOpts) -> Result<Lin
             other => return other,
         }
     }
-    let near = syscall_names(missing.unwrap_or(PLAIN), &opts.name);
+    let near = syscall_names(kernel, missing.unwrap_or(PLAIN), &opts.name);
     Err(Error::NoSyscall { name: opts.name.clone(), near })
 }

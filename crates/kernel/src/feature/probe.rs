@@ -108,7 +108,9 @@ impl Feature {
             }
             Feature::SyscallWrapper => {
                 let name = "__x64_sys_bpf";
-                Probed::from_bool(addresses(&[name]).is_ok_and(|found| found.contains_key(name)))
+                Probed::from_bool(
+                    addresses(kernel, &[name]).is_ok_and(|found| found.contains_key(name)),
+                )
             }
             _ => attach_feature(kernel, self),
         }

@@ -2,8 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::Error;
-use crate::symbols::each_symbol;
+use crate::{Error, Kernel};
 
 /// What kallsyms says of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,9 +18,9 @@ pub(crate) enum Ksym {
 ///
 /// # Errors
 /// [`Error::Sys`] when `/proc/kallsyms` can not be read.
-pub(crate) fn addresses(names: &[&str]) -> Result<HashMap<String, Ksym>, Error> {
+pub(crate) fn addresses(kernel: &Kernel, names: &[&str]) -> Result<HashMap<String, Ksym>, Error> {
     let mut found = HashMap::new();
-    each_symbol(|symbol| {
+    for symbol in kernel.symbols()?.iter() {
         let name = symbol.name.split_once(".llvm.").map_or(symbol.name, |(name, _)| name);
         if names.contains(&name) {
             found
@@ -33,6 +32,6 @@ pub(crate) fn addresses(names: &[&str]) -> Result<HashMap<String, Ksym>, Error> 
                 })
                 .or_insert(Ksym::At(symbol.addr));
         }
-    })?;
+    }
     Ok(found)
 }

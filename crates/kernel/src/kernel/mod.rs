@@ -9,7 +9,7 @@ mod version;
 pub use modules::ModuleBtf;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use stylet_btf::Btf;
 use stylet_catalog::Release;
@@ -17,6 +17,7 @@ use stylet_catalog::Release;
 use crate::attach::Registry;
 use crate::attach::tracefs::Tracefs;
 use crate::feature::{Feature, Probed};
+use crate::symbols::{Kept, Symbols, read_symbols, read_traceable};
 use crate::{Error, sys};
 
 /// Where the kernel publishes its types.
@@ -35,6 +36,8 @@ pub struct Kernel {
     config: OnceLock<HashMap<String, String>>,
     features: Mutex<HashMap<Feature, Probed>>,
     tracefs: OnceLock<Tracefs>,
+    symbols: Kept,
+    traceable: Kept,
     /// Which records of USDT arguments are taken.
     pub(crate) usdt: Registry,
 }
@@ -66,6 +69,8 @@ impl Kernel {
             config: OnceLock::new(),
             features: Mutex::new(HashMap::new()),
             tracefs: OnceLock::new(),
+            symbols: Kept::default(),
+            traceable: Kept::default(),
             usdt: Registry::default(),
         })
     }
@@ -123,6 +128,24 @@ impl Kernel {
     /// configuration is not to be had (`/boot/config-*`, `/proc/config.gz`).
     pub fn config(&self, name: &str) -> Option<&str> {
         self.config.get_or_init(|| config::read(&self.running)).get(name).map(String::as_str)
+    }
+
+    /// `/proc/kallsyms` without the symbols of BPF programs; read once, and again when modules have come or gone since.
+    ///
+    /// # Errors
+    /// [`Error::Sys`] when it cannot be read.
+    pub fn symbols(&self) -> Result<Arc<Symbols>, Error> {
+        self.symbols.get(read_symbols)
+    }
+
+    /// The functions that ftrace can trace; read once, and again when modules have come or gone since. Their addresses are 0
+    /// before 6.5, whose list has none.
+    ///
+    /// # Errors
+    /// [`Error::Tracefs`] without tracefs, [`Error::Sys`] when the list cannot be read.
+    pub fn traceable(&self) -> Result<Arc<Symbols>, Error> {
+        let tracefs = self.tracefs()?;
+        self.traceable.get(|| read_traceable(tracefs.root()))
     }
 
     /// Whether system calls are functions with an architecture's prefix that take `struct pt_regs`

@@ -16,7 +16,7 @@ pub(super) fn relocate(
     spec: &Spec,
     options: &LoadOptions<'_>,
 ) -> Result<Spec, Error> {
-    let ksyms = typeless_ksyms(spec)?;
+    let ksyms = typeless_ksyms(kernel, spec)?;
     let extra: HashMap<&str, &str> =
         options.kconfig.lines().filter_map(|line| line.trim().split_once('=')).collect();
     let kconfig = |name: &str| {
@@ -120,14 +120,14 @@ fn needs_modules(kernel: &Kernel, spec: &Spec, options: &LoadOptions<'_>) -> boo
 }
 
 /// Addresses of `extern const void sym __ksym`.
-fn typeless_ksyms(spec: &Spec) -> Result<HashMap<String, Ksym>, Error> {
+fn typeless_ksyms(kernel: &Kernel, spec: &Spec) -> Result<HashMap<String, Ksym>, Error> {
     let is_typeless = |ext: &&ExternSpec| ext.kind == ExternKind::KsymTypeless;
     let names: Vec<&str> =
         spec.externs.iter().filter(is_typeless).map(|ext| ext.name.as_str()).collect();
     if names.is_empty() {
         return Ok(HashMap::new());
     }
-    let found = addresses(&names)?;
+    let found = addresses(kernel, &names)?;
     match found.iter().find(|(_, ksym)| **ksym == Ksym::Ambiguous) {
         Some((name, _)) => Err(Error::AmbiguousKsym { name: name.clone() }),
         None => Ok(found),

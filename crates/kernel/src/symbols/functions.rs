@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::str::SplitAsciiWhitespace;
 
 use stylet_symbols::glob_match;
 
-use super::each_symbol;
 use super::kallsyms::each_line;
-use crate::{Error, sys};
+use super::{Ksymbol, Symbols};
+use crate::{Error, Kernel, sys};
 
 /// A kernel function.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,60 +25,72 @@ pub struct Function {
 /// and kallsyms. Where a name stands for more symbols than functions that can be traced, nobody knows which: it is left out.
 ///
 /// # Errors
-/// [`Error::Sys`] when the lists cannot be read.
-pub fn matching_functions(tracefs: &Path, pattern: &str) -> Result<Vec<Function>, Error> {
-    let with_addrs = tracefs.join("available_filter_functions_addrs");
-    if with_addrs.exists() {
-        let mut found = Vec::new();
-        lines(&with_addrs, |line| {
-            let mut words = line.split_ascii_whitespace();
-            let addr =
-                words.next().and_then(|a| u64::from_str_radix(a.trim_start_matches("0x"), 16).ok());
-            if let (Some(addr), Some(name)) = (addr, words.next())
-                && glob_match(pattern, name)
-                && is_function(name)
-            {
-                found.push(Function { addr, name: name.to_string() });
-            }
-        })?;
-        return Ok(found);
+/// [`Error::Tracefs`] without tracefs, [`Error::Sys`] when the lists cannot be read.
+pub fn matching_functions(kernel: &Kernel, pattern: &str) -> Result<Vec<Function>, Error> {
+    let traceable = kernel.traceable()?;
+    let matching = || traceable.iter().filter(|function| glob_match(pattern, function.name));
+    if traceable.iter().any(|function| function.addr != 0) {
+        let found = matching().map(|f| Function { addr: f.addr, name: f.name.to_string() });
+        return Ok(found.collect());
     }
-    let mut names: HashMap<String, usize> = HashMap::new();
-    names_of(tracefs, |name| {
-        if glob_match(pattern, name) {
-            *names.entry(name.to_string()).or_default() += 1;
-        }
-    })?;
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for function in matching() {
+        *names.entry(function.name).or_default() += 1;
+    }
+    Ok(certain(&names, &*kernel.symbols()?))
+}
+
+/// Of functions that can be traced so many times each, those of whom there are as many symbols, by address.
+fn certain(names: &HashMap<&str, usize>, symbols: &Symbols) -> Vec<Function> {
     let mut addresses: HashMap<&str, Vec<u64>> = HashMap::new();
-    each_symbol(|symbol| {
-        if let Some((name, _)) = names.get_key_value(symbol.name) {
-            addresses.entry(name).or_default().push(symbol.addr);
-        }
-    })?;
+    for symbol in symbols.iter().filter(|symbol| names.contains_key(symbol.name)) {
+        addresses.entry(symbol.name).or_default().push(symbol.addr);
+    }
     let certain = addresses.iter().filter(|(name, list)| names.get(**name) == Some(&list.len()));
     let mut found: Vec<Function> = certain
         .flat_map(|(name, list)| list.iter().map(|&addr| Function { addr, name: name.to_string() }))
         .filter(|function| function.addr != 0)
         .collect();
     found.sort_by(|a, b| (a.addr, &a.name).cmp(&(b.addr, &b.name)));
-    Ok(found)
+    found
 }
 
 /// Those of `names` that ftrace does not offer. Empty when its list cannot be read.
-pub fn not_traceable<'a>(tracefs: &Path, names: &[&'a str]) -> Vec<&'a str> {
+pub fn not_traceable<'a>(kernel: &Kernel, names: &[&'a str]) -> Vec<&'a str> {
+    let Ok(traceable) = kernel.traceable() else { return Vec::new() };
     let mut missing = names.to_vec();
-    let read = names_of(tracefs, |name| missing.retain(|m| *m != name));
-    if read.is_ok() { missing } else { Vec::new() }
+    for function in traceable.iter() {
+        missing.retain(|name| *name != function.name);
+    }
+    missing
 }
 
-fn names_of(tracefs: &Path, mut visit: impl FnMut(&str)) -> Result<(), Error> {
-    lines(&tracefs.join("available_filter_functions"), |line| {
-        if let Some(name) = line.split_ascii_whitespace().next()
+/// The list of functions that ftrace can trace; with addresses where the kernel has them (`available_filter_functions_addrs`).
+pub(crate) fn read_traceable(tracefs: &Path) -> Result<Symbols, Error> {
+    let with_addrs = tracefs.join("available_filter_functions_addrs");
+    let mut found = Symbols::default();
+    let mut push = |addr: u64, words: &mut SplitAsciiWhitespace<'_>| {
+        if let Some(name) = words.next()
             && is_function(name)
         {
-            visit(name);
+            let module = words.next().and_then(|m| m.strip_prefix('[')?.strip_suffix(']'));
+            found.push(Ksymbol { addr, kind: b'T', name, module });
         }
-    })
+    };
+    if with_addrs.exists() {
+        lines(&with_addrs, |line| {
+            let mut words = line.split_ascii_whitespace();
+            let addr = words.next().map(|addr| addr.trim_start_matches("0x"));
+            if let Some(addr) = addr.and_then(|addr| u64::from_str_radix(addr, 16).ok()) {
+                push(addr, &mut words);
+            }
+        })?;
+    } else {
+        lines(&tracefs.join("available_filter_functions"), |line| {
+            push(0, &mut line.split_ascii_whitespace());
+        })?;
+    }
+    Ok(found)
 }
 
 /// Entries of ftrace for code that was discarded have no symbol and get a made-up name.
@@ -100,13 +113,40 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let names = "vfs_read\nvfs_write\n__ftrace_invalid_address___9\nnbd_open [nbd]\n";
         std::fs::write(dir.join("available_filter_functions"), names).unwrap();
-        assert_eq!(not_traceable(&dir, &["vfs_read", "nbd_open", "vfs_none"]), ["vfs_none"]);
+        let found = read_traceable(&dir).unwrap();
+        assert!(found.iter().map(|f| f.name).eq(["vfs_read", "vfs_write", "nbd_open"]));
+        assert!(found.iter().all(|f| f.addr == 0));
         let with_addrs = "ffffffff81000010 vfs_read\nffffffff81000020 vfs_write\nffffffffc0000000 nbd_open [nbd]\n";
         std::fs::write(dir.join("available_filter_functions_addrs"), with_addrs).unwrap();
-        let found = matching_functions(&dir, "vfs_*").unwrap();
-        assert_eq!(found.len(), 2);
-        assert_eq!(found[1], Function { addr: 0xffff_ffff_8100_0020, name: "vfs_write".into() });
-        assert_eq!(matching_functions(&dir, "nbd_open").unwrap().len(), 1);
+        let found = read_traceable(&dir).unwrap();
+        let last = Ksymbol {
+            addr: 0xffff_ffff_c000_0000,
+            kind: b'T',
+            name: "nbd_open",
+            module: Some("nbd"),
+        };
+        assert_eq!((found.len(), found.iter().last()), (3, Some(last)));
         std::fs::remove_dir_all(&dir).unwrap();
+        assert!(read_traceable(&dir).is_err());
+    }
+
+    /// A name with more symbols than traceable functions is nobody's.
+    #[test]
+    fn names_without_addresses() {
+        let mut symbols = Symbols::default();
+        for (addr, name) in [
+            (8, "twice"),
+            (3, "once"),
+            (9, "twice"),
+            (4, "doubtful"),
+            (5, "doubtful"),
+            (6, "other"),
+        ] {
+            symbols.push(Ksymbol { addr, kind: b't', name, module: None });
+        }
+        let names = HashMap::from([("once", 1), ("twice", 2), ("doubtful", 1), ("none", 1)]);
+        let found: Vec<(u64, String)> =
+            certain(&names, &symbols).into_iter().map(|f| (f.addr, f.name)).collect();
+        assert_eq!(found, [(3, "once".into()), (8, "twice".into()), (9, "twice".into())]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 
+use super::Symbols;
 use crate::{Error, sys};
 
 /// One line of /proc/kallsyms.
@@ -34,19 +35,22 @@ impl<'a> Ksymbol<'a> {
     }
 }
 
-/// Shows every symbol to `visit`. The text of a running kernel is some megabytes: it is read once and not kept.
+/// All symbols but those of BPF programs, which come and go.
 ///
 /// # Errors
 /// [`Error::Sys`] when /proc/kallsyms cannot be read.
-pub fn each_symbol(mut visit: impl FnMut(Ksymbol<'_>)) -> Result<(), Error> {
+pub(crate) fn read_symbols() -> Result<Symbols, Error> {
     let path = "/proc/kallsyms";
-    let failed = |error: std::io::Error| Error::sys("read", path)(sys::Errno::from(error));
-    each_line(path, |line| {
-        if let Some(symbol) = Ksymbol::parse(line) {
-            visit(symbol);
+    let mut found = Symbols::default();
+    let read = each_line(path, |line| {
+        if let Some(symbol) = Ksymbol::parse(line)
+            && symbol.module != Some("bpf")
+        {
+            found.push(symbol);
         }
-    })
-    .map_err(failed)
+    });
+    read.map_err(|error| Error::sys("read", path)(sys::Errno::from(error)))?;
+    Ok(found)
 }
 
 /// Shows every line of a file to `visit`, without its end. Lines that are no UTF-8 are left out.

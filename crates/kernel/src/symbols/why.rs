@@ -1,11 +1,10 @@
 //! Why a function cannot be probed: asked only after the kernel has refused.
 
 use std::ops::Range;
-use std::path::Path;
 
 use stylet_symbols::similar;
 
-use super::each_symbol;
+use super::Ksymbol;
 use super::functions::not_traceable;
 use super::kallsyms::each_line;
 use crate::error::Unprobeable;
@@ -20,7 +19,7 @@ const BLACKLIST: &str = "/sys/kernel/debug/kprobes/blacklist";
 /// # Errors
 /// [`Error::NoFunction`], [`Error::Unprobeable`] if there are several.
 pub(crate) fn kernel_function(kernel: &Kernel, name: &str) -> Result<u64, Error> {
-    match addresses(name)?.as_slice() {
+    match addresses(kernel, name)?.as_slice() {
         [] => Err(no_function(kernel, name)),
         [addr] => Ok(*addr),
         several => Err(unprobeable(name, Unprobeable::Ambiguous { count: several.len() }, None)),
@@ -28,13 +27,7 @@ pub(crate) fn kernel_function(kernel: &Kernel, name: &str) -> Result<u64, Error>
 }
 
 /// The reason behind the kernel's refusal to probe `function` at `offset`, where one can be told.
-pub(crate) fn why_not(
-    kernel: &Kernel,
-    function: &str,
-    offset: u64,
-    errno: Errno,
-    tracefs: Option<&Path>,
-) -> Option<Error> {
+pub(crate) fn why_not(kernel: &Kernel, function: &str, offset: u64, errno: Errno) -> Option<Error> {
     if !matches!(
         errno.0,
         libc::ENOENT
@@ -47,7 +40,7 @@ pub(crate) fn why_not(
         return None;
     }
     let refused = |why| Some(unprobeable(function, why, Some(errno)));
-    let found = addresses(function).ok()?;
+    let found = addresses(kernel, function).ok()?;
     if found.is_empty() {
         return Some(no_function(kernel, function));
     }
@@ -62,7 +55,7 @@ pub(crate) fn why_not(
         return refused(Unprobeable::Blacklisted);
     }
     let bare = function.split_once(':').map_or(function, |(_, name)| name);
-    if tracefs.is_some_and(|tracefs| !not_traceable(tracefs, &[bare]).is_empty()) {
+    if !not_traceable(kernel, &[bare]).is_empty() {
         return refused(Unprobeable::NoTrace);
     }
     if offset != 0 {
@@ -72,12 +65,10 @@ pub(crate) fn why_not(
 }
 
 /// Names of system calls that resemble `wanted`, out of symbols that start with `prefix`.
-pub(crate) fn syscall_names(prefix: &str, wanted: &str) -> Vec<String> {
-    let mut names = Vec::new();
+pub(crate) fn syscall_names(kernel: &Kernel, prefix: &str, wanted: &str) -> Vec<String> {
     // Without kallsyms there is nothing to suggest.
-    let _ =
-        each_symbol(|symbol| names.extend(symbol.name.strip_prefix(prefix).map(str::to_string)));
-    similar(wanted, names.iter().map(String::as_str))
+    let Ok(symbols) = kernel.symbols() else { return Vec::new() };
+    similar(wanted, symbols.iter().filter_map(|symbol| symbol.name.strip_prefix(prefix)))
 }
 
 fn unprobeable(function: &str, why: Unprobeable, errno: Option<Errno>) -> Error {
@@ -85,18 +76,15 @@ fn unprobeable(function: &str, why: Unprobeable, errno: Option<Errno>) -> Error 
 }
 
 /// Addresses of a name's code symbols, each once.
-fn addresses(name: &str) -> Result<Vec<u64>, Error> {
+fn addresses(kernel: &Kernel, name: &str) -> Result<Vec<u64>, Error> {
     let (module, bare) = match name.split_once(':') {
         Some((module, bare)) => (Some(module), bare),
         None => (None, name),
     };
-    let mut found = Vec::new();
-    each_symbol(|symbol| {
-        if symbol.name == bare && symbol.is_code() && (module.is_none() || symbol.module == module)
-        {
-            found.push(symbol.addr);
-        }
-    })?;
+    let symbols = kernel.symbols()?;
+    let of_module = |symbol: &Ksymbol<'_>| module.is_none() || symbol.module == module;
+    let named = symbols.iter().filter(|s| s.name == bare && s.is_code() && of_module(s));
+    let mut found: Vec<u64> = named.map(|symbol| symbol.addr).collect();
     // Hidden addresses are all alike.
     found.dedup_by(|a, b| a == b && *a != 0);
     Ok(found)
@@ -104,21 +92,15 @@ fn addresses(name: &str) -> Result<Vec<u64>, Error> {
 
 /// No symbol: a typing error, a function that the compiler inlined, or one that it split or cloned under another name.
 fn no_function(kernel: &Kernel, name: &str) -> Error {
-    let (mut clones, mut names) = (Vec::new(), Vec::new());
-    let is_clone = |other: &str| {
+    // Without kallsyms there is nothing to suggest.
+    let symbols = kernel.symbols().unwrap_or_default();
+    let code = || symbols.iter().filter(Ksymbol::is_code).map(|symbol| symbol.name);
+    let is_clone = |other: &&str| {
         other
             .strip_prefix(name)
             .is_some_and(|rest| rest.starts_with('.') && !rest.starts_with(".cold"))
     };
-    // Without kallsyms there is nothing to suggest.
-    let _ = each_symbol(|symbol| {
-        if !symbol.is_code() {
-        } else if is_clone(symbol.name) {
-            clones.push(symbol.name.to_string());
-        } else if symbol.name.len().abs_diff(name.len()) <= name.len() / 3 + 4 {
-            names.push(symbol.name.to_string());
-        }
-    });
+    let mut clones: Vec<String> = code().filter(is_clone).map(str::to_string).collect();
     if !clones.is_empty() {
         clones.truncate(3);
         return unprobeable(name, Unprobeable::Cloned { names: clones }, None);
@@ -129,7 +111,8 @@ fn no_function(kernel: &Kernel, name: &str) -> Error {
     if in_types {
         return unprobeable(name, Unprobeable::Inlined, None);
     }
-    let near = similar(name, names.iter().map(String::as_str));
+    let alike = |other: &&str| other.len().abs_diff(name.len()) <= name.len() / 3 + 4;
+    let near = similar(name, code().filter(alike));
     Error::NoFunction { name: name.to_string(), near }
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use stylet_kernel::attach::tracefs::leftovers;
 use stylet_kernel::attach::{KprobeOpts, KprobePlace, Method, kprobe};
-use stylet_kernel::symbols::{each_symbol, not_traceable};
+use stylet_kernel::symbols::not_traceable;
 use stylet_kernel::{Error, Unprobeable};
 
 use crate::guest::Guest;
@@ -47,7 +47,7 @@ fn vfs_read(ret: bool, method: Method) -> KprobeOpts {
 fn hits(guest: &Guest, method: Method) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
     for (name, ret) in [("entry", false), ("ret", true)] {
-        let link = kprobe(&probes.kernel, probes.prog(name)?, &vfs_read(ret, method))?;
+        let link = kprobe(probes.kernel, probes.prog(name)?, &vfs_read(ret, method))?;
         if method == Method::Tracefs {
             assert_eq!(our_events().len(), 1);
         }
@@ -73,10 +73,10 @@ fn cookies(guest: &Guest, method: Method) -> Outcome {
     // Before 5.15 no program that asks for its cookie loads: the attach must say so first.
     let plain = Probes::load(guest, "probe")?;
     let opts = |ret, cookie| KprobeOpts { cookie, ..vfs_read(ret, method) };
-    drop(kprobe(&plain.kernel, plain.prog("entry")?, &opts(false, 1))?);
+    drop(kprobe(plain.kernel, plain.prog("entry")?, &opts(false, 1))?);
     let probes = Probes::load(guest, "cookie")?;
     let attach = |name, ret, cookie| {
-        kprobe(&probes.kernel, probes.prog(name)?, &opts(ret, cookie)).map_err(Failure::from)
+        kprobe(probes.kernel, probes.prog(name)?, &opts(ret, cookie)).map_err(Failure::from)
     };
     // Two probes on one function, told apart by their cookies.
     let links =
@@ -89,7 +89,7 @@ fn cookies(guest: &Guest, method: Method) -> Outcome {
     drop(links);
     assert_eq!(our_events(), [""; 0]);
     let ioctl = KprobeOpts { cookie: 1, ..vfs_read(false, Method::PerfIoctl) };
-    let error = refused(kprobe(&probes.kernel, probes.prog("entry")?, &ioctl))?;
+    let error = refused(kprobe(probes.kernel, probes.prog("entry")?, &ioctl))?;
     assert!(matches!(error, Error::Attach { .. }), "{error}");
     Ok(())
 }
@@ -97,19 +97,15 @@ fn cookies(guest: &Guest, method: Method) -> Outcome {
 /// By address, and behind the function's first instructions.
 fn places(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
-    let mut address = 0;
-    each_symbol(|symbol| {
-        if symbol.name == "vfs_read" {
-            address = symbol.addr;
-        }
-    })?;
+    let symbols = probes.kernel.symbols()?;
+    let address = symbols.iter().find(|symbol| symbol.name == "vfs_read").map_or(0, |s| s.addr);
     for method in [Method::Tracefs, Method::PerfIoctl] {
         // The call of ftrace takes 5 bytes; before it, `endbr64` takes 4 where the kernel has it.
         let inside = [5, 9].map(|offset| KprobePlace::Function { name: "vfs_read".into(), offset });
         let mut attached = 0;
         for place in inside.into_iter().chain([KprobePlace::Address(address)]) {
             let opts = KprobeOpts { place: place.clone(), ..vfs_read(false, method) };
-            let link = match kprobe(&probes.kernel, probes.prog("entry")?, &opts) {
+            let link = match kprobe(probes.kernel, probes.prog("entry")?, &opts) {
                 Err(Error::Unprobeable { why: Unprobeable::NotInstruction { .. }, .. }) => continue,
                 other => other?,
             };
@@ -131,7 +127,7 @@ fn module(guest: &Guest) -> Outcome {
     for method in [Method::Tracefs, Method::PerfIoctl] {
         for name in ["nbd_open", "nbd:nbd_open"] {
             let opts = KprobeOpts { method, ..KprobeOpts::function(name) };
-            let link = kprobe(&probes.kernel, probes.prog("entry")?, &opts)?;
+            let link = kprobe(probes.kernel, probes.prog("entry")?, &opts)?;
             probes.watch(0, false)?;
             // Fails or not: the function is entered.
             let _ = std::fs::File::open("/dev/nbd0");
@@ -139,7 +135,7 @@ fn module(guest: &Guest) -> Outcome {
             drop(link);
         }
         let opts = KprobeOpts { method, ..KprobeOpts::function("nbd:vfs_read") };
-        let error = refused(kprobe(&probes.kernel, probes.prog("entry")?, &opts))?;
+        let error = refused(kprobe(probes.kernel, probes.prog("entry")?, &opts))?;
         assert!(matches!(error, Error::NoFunction { .. }), "{error}");
     }
     Ok(())
@@ -148,24 +144,24 @@ fn module(guest: &Guest) -> Outcome {
 fn refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
     let prog = probes.prog("entry")?;
-    let tracefs = probes.kernel.tracefs()?.root().to_owned();
     let blacklist = std::fs::read_to_string("/sys/kernel/debug/kprobes/blacklist")?;
     let listed: Vec<&str> = blacklist.lines().filter_map(|line| line.split('\t').nth(1)).collect();
-    let mut counts = std::collections::HashMap::<String, u32>::new();
-    each_symbol(|symbol| *counts.entry(symbol.name.to_owned()).or_default() += 1)?;
+    let mut counts = std::collections::HashMap::<&str, u32>::new();
+    let symbols = probes.kernel.symbols()?;
+    symbols.iter().for_each(|symbol| *counts.entry(symbol.name).or_default() += 1);
     let unique = |name: &&str| counts.get(*name) == Some(&1);
     let blacklisted = listed.iter().copied().find(unique).ok_or("no blacklisted function").map_err(Failure::new)?;
     // Assembler functions: ftrace has no call in them.
     let candidates = ["copy_page", "csum_partial_copy_generic", "copy_mc_fragile", "rep_movs_alternative"];
     let mut plain: Vec<&str> =
         candidates.into_iter().filter(unique).filter(|name| !listed.contains(name)).collect();
-    plain = not_traceable(&tracefs, &plain);
+    plain = not_traceable(probes.kernel, &plain);
     assert!(!plain.is_empty());
     for method in [Method::Tracefs, Method::PerfIoctl] {
         let attach = |place: KprobePlace| {
             let what = format!("{method:?} at {place:?}: was attached");
             let opts = KprobeOpts { place, ..vfs_read(false, method) };
-            refused(kprobe(&probes.kernel, prog, &opts)).map_err(|_| Failure::new(what))
+            refused(kprobe(probes.kernel, prog, &opts)).map_err(|_| Failure::new(what))
         };
         let function = |name: &str, offset| KprobePlace::Function { name: name.into(), offset };
         match attach(function("vfs_raed", 0))? {
@@ -205,7 +201,7 @@ fn switched_off(guest: &Guest) -> Outcome {
     let switch = "/sys/kernel/debug/kprobes/enabled";
     let probes = Probes::load(guest, "probe")?;
     std::fs::write(switch, "0")?;
-    let error = refused(kprobe(&probes.kernel, probes.prog("entry")?, &vfs_read(false, Method::Auto)));
+    let error = refused(kprobe(probes.kernel, probes.prog("entry")?, &vfs_read(false, Method::Auto)));
     std::fs::write(switch, "1")?;
     assert!(matches!(error?, Error::KprobesDisabled { .. }));
     Ok(())
@@ -214,13 +210,13 @@ fn switched_off(guest: &Guest) -> Outcome {
 /// A process that is killed leaves its tracefs event; who comes next removes it, and no event of the living.
 fn leftovers_of_the_dead(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
-    let living = kprobe(&probes.kernel, probes.prog("entry")?, &vfs_read(false, Method::Tracefs))?;
+    let living = kprobe(probes.kernel, probes.prog("entry")?, &vfs_read(false, Method::Tracefs))?;
     // SAFETY: a test's process has one thread.
     let child = unsafe { libc::fork() };
     if child == 0 {
         let link = probes
             .prog("ret")
-            .and_then(|prog| kprobe(&probes.kernel, prog, &vfs_read(true, Method::Tracefs)).map_err(Failure::from));
+            .and_then(|prog| kprobe(probes.kernel, prog, &vfs_read(true, Method::Tracefs)).map_err(Failure::from));
         // SAFETY: waits for the signal that kills it, or ends without exit handlers.
         unsafe {
             if link.is_ok() {
@@ -234,11 +230,11 @@ fn leftovers_of_the_dead(guest: &Guest) -> Outcome {
     while our_events().len() < 2 && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert_eq!(leftovers(&probes.kernel)?, 0, "both live");
+    assert_eq!(leftovers(probes.kernel)?, 0, "both live");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
     rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty())?;
     assert_eq!(our_events().len(), 2, "{:?}", our_events());
-    assert_eq!(leftovers(&probes.kernel)?, 1);
+    assert_eq!(leftovers(probes.kernel)?, 1);
     assert_eq!(our_events().len(), 1);
     drop(living);
     assert_eq!(our_events(), [""; 0]);

@@ -14,7 +14,7 @@ fn lseek(guest: &Guest) -> Outcome {
     for method in [Method::Auto, Method::PerfIoctl, Method::Tracefs] {
         let attach = |name, ret| {
             let opts = KsyscallOpts { ret, method, ..KsyscallOpts::new("lseek") };
-            ksyscall(&probes.kernel, probes.prog(name)?, &opts).map_err(Failure::from)
+            ksyscall(probes.kernel, probes.prog(name)?, &opts).map_err(Failure::from)
         };
         let links = [attach("entry", false)?, attach("ret", true)?];
         probes.watch(std::process::id(), false)?;
@@ -35,7 +35,7 @@ fn refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "ksyscall")?;
     for method in [Method::Auto, Method::Tracefs] {
         let opts = KsyscallOpts { method, ..KsyscallOpts::new("opnat") };
-        match refused(ksyscall(&probes.kernel, probes.prog("entry")?, &opts))? {
+        match refused(ksyscall(probes.kernel, probes.prog("entry")?, &opts))? {
             Error::NoSyscall { near, .. } => {
                 assert!(near.contains(&"openat".to_owned()), "{near:?}");
             }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use stylet_kernel::attach::{self, RawTpOpts, TracepointOpts};
-use stylet_kernel::{Error, Kernel, Link, LinkDetails, sys};
+use stylet_kernel::{Error, Link, LinkDetails, sys};
 use stylet_uapi::{AttachType, Cmd, LinkType};
 
 use super::raw_tp;
@@ -76,10 +76,10 @@ fn until(mut holds: impl FnMut() -> Result<bool, Failure>) -> Result<bool, Failu
 }
 
 fn a_pin_outlives_its_process(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = raw_tp::object(guest)?.load(&kernel, &["raw"])?;
+    let kernel = guest.kernel();
+    let loaded = raw_tp::object(guest)?.load(kernel, &["raw"])?;
     let pid = child(|| {
-        let mut link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
+        let mut link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
         link.pin(PIN)?;
         Ok(())
     })?;
@@ -101,13 +101,13 @@ fn a_pin_outlives_its_process(guest: &Guest) -> Outcome {
 
 /// Links and perf events go with the last descriptor, which is closed however a process ends.
 fn nothing_outlives_sigkill(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = raw_tp::object(guest)?.load(&kernel, &["raw", "tp", "btf"])?;
+    let kernel = guest.kernel();
+    let loaded = raw_tp::object(guest)?.load(kernel, &["raw", "tp", "btf"])?;
     let before = link_ids()?;
     let pid = child(|| {
-        let raw = attach::raw_tracepoint(&kernel, loaded.prog("raw").ok_or(Failure::new("raw"))?, &RawTpOpts::default())?;
-        let tp = attach::tracepoint(&kernel, loaded.prog("tp").ok_or(Failure::new("tp"))?, &TracepointOpts::default())?;
-        let btf = attach::auto(&kernel, loaded.prog("btf").ok_or(Failure::new("btf"))?, &attach::AutoOpts::default())?;
+        let raw = attach::raw_tracepoint(kernel, loaded.prog("raw").ok_or(Failure::new("raw"))?, &RawTpOpts::default())?;
+        let tp = attach::tracepoint(kernel, loaded.prog("tp").ok_or(Failure::new("tp"))?, &TracepointOpts::default())?;
+        let btf = attach::auto(kernel, loaded.prog("btf").ok_or(Failure::new("btf"))?, &attach::AutoOpts::default())?;
         // Held until the kill.
         std::mem::forget((raw, tp, btf));
         Ok(())
@@ -126,10 +126,10 @@ fn nothing_outlives_sigkill(guest: &Guest) -> Outcome {
 }
 
 fn unmounted_bpffs(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = raw_tp::object(guest)?.load(&kernel, &["raw"])?;
+    let kernel = guest.kernel();
+    let loaded = raw_tp::object(guest)?.load(kernel, &["raw"])?;
     while rustix::mount::unmount("/sys/fs/bpf", rustix::mount::UnmountFlags::empty()).is_ok() {}
-    let mut link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
+    let mut link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
     link.pin(PIN)?;
     assert!(Path::new(PIN).exists());
     link.detach()?;
@@ -137,12 +137,12 @@ fn unmounted_bpffs(guest: &Guest) -> Outcome {
 }
 
 fn pin_exists(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     // Before 6.10 a tracepoint takes a program once.
-    let loaded = raw_tp::object(guest)?.load(&kernel, &["raw"])?;
-    let again = raw_tp::object(guest)?.load(&kernel, &["raw"])?;
-    let mut one = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
-    let mut other = attach::raw_tracepoint(&kernel, &again.progs[0], &RawTpOpts::default())?;
+    let loaded = raw_tp::object(guest)?.load(kernel, &["raw"])?;
+    let again = raw_tp::object(guest)?.load(kernel, &["raw"])?;
+    let mut one = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
+    let mut other = attach::raw_tracepoint(kernel, &again.progs[0], &RawTpOpts::default())?;
     one.pin(PIN)?;
     let error = other.pin(PIN).err().ok_or_else(|| Failure::new("pinned twice"))?;
     assert_eq!(error.errno().map(|errno| errno.0), Some(libc::EEXIST), "{error}");
@@ -155,8 +155,8 @@ fn pin_exists(guest: &Guest) -> Outcome {
 
 /// A link on a device can be detached while it is held: what is left is a link to nothing.
 fn detached_device(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "syscall")?.load(&kernel, &["shorten"])?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "syscall")?.load(kernel, &["shorten"])?;
     let prog = std::os::fd::AsFd::as_fd(&loaded.progs[0]);
     const LOOPBACK: i32 = 1;
     // SKB mode (`XDP_FLAGS_SKB_MODE`): the loopback device has no other.
@@ -181,9 +181,9 @@ fn detached_device(guest: &Guest) -> Outcome {
 
 /// The kernel keeps a program for its links: dropping ours detaches nothing.
 fn program_goes_first(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let mut loaded = raw_tp::object(guest)?.load(&kernel, &["raw"])?;
-    let link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
+    let kernel = guest.kernel();
+    let mut loaded = raw_tp::object(guest)?.load(kernel, &["raw"])?;
+    let link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
     loaded.progs.clear();
     system_call();
     assert_eq!(global(&loaded, "raw_hits")?, 1);

@@ -14,9 +14,11 @@ mod nbd;
 
 topics! {
     env
+    backends
     iter
     kprobe
     ksyscall
+    limits
     links
     load
     multi
@@ -30,6 +32,7 @@ topics! {
     tracing
     uprobe
     usdt
+    lockdown
 }
 
 /// All tests with their topics, in the order of the list.

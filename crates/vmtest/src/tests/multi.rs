@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use stylet_kernel::attach::{
     Functions, KprobeMultiOpts, Places, UprobeMultiOpts, kprobe_multi, uprobe_multi,
 };
-use stylet_kernel::symbols::{each_symbol, matching_functions};
+use stylet_kernel::symbols::matching_functions;
 use stylet_kernel::{Error, Feature, Unprobeable};
 use stylet_symbols::ElfImage;
 
-use super::uprobe::own_offset;
+use super::uprobe::{breakpoints, own_offset};
 use crate::guest::Guest;
 use crate::probe::{Probes, refused};
 use crate::target::{Caller, MANY, call_many, semaphore, semaphore_address, vmtest_add, vmtest_six, vmtest_sub};
@@ -52,7 +52,7 @@ fn kprobe_names(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
     for (name, ret) in [("entry", false), ("ret", true)] {
         let opts = KprobeMultiOpts { ret, cookies: vec![0x11, 0x12, 0x13], ..KprobeMultiOpts::new(names()) };
-        let link = kprobe_multi(&probes.kernel, probes.prog(name)?, &opts)?;
+        let link = kprobe_multi(probes.kernel, probes.prog(name)?, &opts)?;
         probes.watch(std::process::id(), false)?;
         call_them();
         let (entry, returned) = probes.seen()?;
@@ -71,15 +71,12 @@ fn kprobe_names(guest: &Guest) -> Outcome {
 
 fn kprobe_addresses(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
-    let mut addresses: HashMap<&str, u64> = HashMap::new();
-    each_symbol(|symbol| {
-        if let Some(name) = NAMES.iter().find(|name| **name == symbol.name) {
-            addresses.insert(name, symbol.addr);
-        }
-    })?;
+    let symbols = probes.kernel.symbols()?;
+    let named = symbols.iter().filter(|symbol| NAMES.contains(&symbol.name));
+    let addresses: HashMap<&str, u64> = named.map(|symbol| (symbol.name, symbol.addr)).collect();
     let functions = Functions::Addresses(NAMES.iter().map(|name| addresses[name]).collect());
     let opts = KprobeMultiOpts { cookies: vec![1, 2, 3], ..KprobeMultiOpts::new(functions) };
-    let _link = kprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
+    let _link = kprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
     probes.watch(std::process::id(), false)?;
     call_them();
     assert_eq!(probes.seen()?.0.by_cookie[..4], [0, 1, 2, 3]);
@@ -91,9 +88,8 @@ fn kprobe_pattern(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
     let pattern = "security_*";
     let opts = KprobeMultiOpts::new(Functions::Pattern(pattern.into()));
-    let link = kprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
-    let tracefs = probes.kernel.tracefs()?;
-    let count = matching_functions(tracefs.root(), pattern)?.len();
+    let link = kprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
+    let count = matching_functions(probes.kernel, pattern)?.len();
     assert!(count >= 150, "{count} functions");
     probes.watch(std::process::id(), false)?;
     let _ = std::fs::File::open("/dev/null")?;
@@ -104,19 +100,18 @@ fn kprobe_pattern(guest: &Guest) -> Outcome {
     let _ = std::fs::File::open("/dev/null")?;
     assert_eq!(probes.seen()?.0.hits, 0);
     let nothing = KprobeMultiOpts::new(Functions::Pattern("no_such_*_function".into()));
-    let error = refused(kprobe_multi(&probes.kernel, probes.prog("entry")?, &nothing))?;
+    let error = refused(kprobe_multi(probes.kernel, probes.prog("entry")?, &nothing))?;
     assert!(matches!(error, Error::NoFunction { .. }), "{error}");
     Ok(())
 }
 
 fn kprobe_thousand(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
-    let tracefs = probes.kernel.tracefs()?;
-    let all = matching_functions(tracefs.root(), "*_show")?;
+    let all = matching_functions(probes.kernel, "*_show")?;
     let functions: Vec<u64> = all.iter().map(|function| function.addr).take(1000).collect();
     assert_eq!(functions.len(), 1000);
     let opts = KprobeMultiOpts::new(Functions::Addresses(functions));
-    let _link = kprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
+    let _link = kprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
     Ok(())
 }
 
@@ -124,7 +119,7 @@ fn kprobe_refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "kmulti")?;
     probes.kernel.require(Feature::KprobeMulti)?;
     let attach = |opts: &KprobeMultiOpts| {
-        refused(kprobe_multi(&probes.kernel, probes.prog("entry")?, opts))
+        refused(kprobe_multi(probes.kernel, probes.prog("entry")?, opts))
     };
     let named = |names: &[&str]| {
         KprobeMultiOpts::new(Functions::Names(names.iter().map(ToString::to_string).collect()))
@@ -172,7 +167,7 @@ fn uprobe_functions(guest: &Guest) -> Outcome {
             cookies: vec![0x21, 0x22, 0x23],
             ..on(guest, Places::Functions(functions.clone()))
         };
-        let link = uprobe_multi(&probes.kernel, probes.prog(name)?, &opts)?;
+        let link = uprobe_multi(probes.kernel, probes.prog(name)?, &opts)?;
         probes.watch(0, false)?;
         probed.call(5)?;
         other.call(5)?;
@@ -195,7 +190,7 @@ fn uprobe_functions(guest: &Guest) -> Outcome {
 fn uprobe_pattern(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "umulti")?;
     let opts = on(guest, Places::Pattern("vmtest_many_4?2".into()));
-    let _link = uprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
+    let _link = uprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
     probes.watch(std::process::id(), false)?;
     call_many();
     assert_eq!(probes.seen()?.0.hits, 10);
@@ -214,9 +209,9 @@ fn uprobe_counters(guest: &Guest) -> Outcome {
     let counter = own_offset(semaphore_address())?;
     let mut child = Caller::start(|_| semaphore())?;
     assert_eq!(child.call(0)?, 0);
-    let opts = UprobeMultiOpts { ref_ctr_offsets: vec![counter, 0], ..on(guest, Places::Offsets(offsets)) };
-    let link = uprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
-    assert_eq!(child.call(0)?, 1);
+    let opts = UprobeMultiOpts { ref_ctr_offsets: vec![counter, 0], ..on(guest, Places::Offsets(offsets.clone())) };
+    let link = uprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
+    assert_eq!(child.call(0)?, breakpoints(&child, offsets[0])?);
     drop(link);
     assert_eq!(child.call(0)?, 0);
     Ok(())
@@ -225,7 +220,7 @@ fn uprobe_counters(guest: &Guest) -> Outcome {
 fn uprobe_thousand(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "umulti")?;
     let opts = on(guest, Places::Pattern("vmtest_many_*".into()));
-    let link = uprobe_multi(&probes.kernel, probes.prog("entry")?, &opts)?;
+    let link = uprobe_multi(probes.kernel, probes.prog("entry")?, &opts)?;
     probes.watch(std::process::id(), false)?;
     assert_eq!(call_many(), (0..MANY).sum::<u64>());
     assert_eq!(probes.seen()?.0.hits, MANY);
@@ -239,7 +234,7 @@ fn uprobe_refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "umulti")?;
     probes.kernel.require(Feature::UprobeMulti)?;
     let attach = |opts: &UprobeMultiOpts| {
-        refused(uprobe_multi(&probes.kernel, probes.prog("entry")?, opts))
+        refused(uprobe_multi(probes.kernel, probes.prog("entry")?, opts))
     };
     let add = || Places::Functions(vec!["vmtest_add".into()]);
     let error = attach(&UprobeMultiOpts { pid: i32::MAX, ..on(guest, add()) })?;

@@ -2,7 +2,7 @@
 
 use stylet_insn::Insn;
 use stylet_kernel::attach::{self, PerfMethod, RawTpMethod, RawTpOpts, TracepointOpts};
-use stylet_kernel::{Error, Feature, Kernel, Link, LinkDetails, Loaded, Prog, ProgLoad};
+use stylet_kernel::{Error, Feature, Link, LinkDetails, Loaded, Prog, ProgLoad};
 use stylet_uapi::{LinkType, ProgType};
 
 use crate::guest::Guest;
@@ -42,11 +42,11 @@ pub(super) fn counts(loaded: &Loaded, counter: &str, link: Link) -> Outcome {
 }
 
 fn open(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = object(guest)?.load(&kernel, &["raw"])?;
+    let kernel = guest.kernel();
+    let loaded = object(guest)?.load(kernel, &["raw"])?;
     let prog = &loaded.progs[0];
     for method in [RawTpMethod::Auto, RawTpMethod::Open] {
-        let link = attach::raw_tracepoint(&kernel, prog, &RawTpOpts { method, ..RawTpOpts::default() })?;
+        let link = attach::raw_tracepoint(kernel, prog, &RawTpOpts { method, ..RawTpOpts::default() })?;
         let info = link.info()?;
         assert_eq!(info.link_type, LinkType::RAW_TRACEPOINT);
         assert!(matches!(&info.details, LinkDetails::RawTracepoint { tp_name, .. } if tp_name == "sys_enter"), "{info:?}");
@@ -57,21 +57,21 @@ fn open(guest: &Guest) -> Outcome {
 }
 
 fn open_cookie(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     kernel.require(Feature::RawTpCookie)?;
-    let loaded = object(guest)?.load(&kernel, &["raw_with_cookie"])?;
+    let loaded = object(guest)?.load(kernel, &["raw_with_cookie"])?;
     let cookie = 0x1234_5678_9abc_def0;
-    let link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts { cookie, ..RawTpOpts::default() })?;
+    let link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts { cookie, ..RawTpOpts::default() })?;
     counts(&loaded, "raw_hits", link)?;
     assert_eq!(global(&loaded, "raw_cookie")?, cookie);
     Ok(())
 }
 
 fn link_is_refused(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = object(guest)?.load(&kernel, &["raw"])?;
+    let kernel = guest.kernel();
+    let loaded = object(guest)?.load(kernel, &["raw"])?;
     let opts = RawTpOpts { method: RawTpMethod::Link, ..RawTpOpts::default() };
-    refused(attach::raw_tracepoint(&kernel, &loaded.progs[0], &opts), libc::EINVAL, "BPF_RAW_TRACEPOINT_OPEN")
+    refused(attach::raw_tracepoint(kernel, &loaded.progs[0], &opts), libc::EINVAL, "BPF_RAW_TRACEPOINT_OPEN")
 }
 
 /// The error of attaching: its errno, and words of its explanation.
@@ -88,28 +88,28 @@ pub(super) fn refused(result: Result<Link, Error>, errno: i32, words: &str) -> O
 }
 
 fn missing(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = object(guest)?.load(&kernel, &["raw"])?;
+    let kernel = guest.kernel();
+    let loaded = object(guest)?.load(kernel, &["raw"])?;
     let opts = RawTpOpts { name: Some("no_such_tracepoint"), ..RawTpOpts::default() };
-    refused(attach::raw_tracepoint(&kernel, &loaded.progs[0], &opts), libc::ENOENT, "module")
+    refused(attach::raw_tracepoint(kernel, &loaded.progs[0], &opts), libc::ENOENT, "module")
 }
 
 fn of_a_module(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "nbd")?.load(&kernel, &["count"])?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "nbd")?.load(kernel, &["count"])?;
     if !std::path::Path::new("/sys/module/nbd").exists() {
-        refused(attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default()), libc::ENOENT, "module")?;
+        refused(attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default()), libc::ENOENT, "module")?;
     }
     guest.insmod("nbd", "nbds_max=1")?;
-    let link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
-    assert_eq!(attach::tracepoint_args(&kernel, "nbd_send_request"), Some(3));
+    let link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
+    assert_eq!(attach::tracepoint_args(kernel, "nbd_send_request"), Some(3));
     link.detach()?;
     Ok(())
 }
 
 /// `sys_enter` has two arguments.
-fn too_many_arguments(_: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+fn too_many_arguments(guest: &Guest) -> Outcome {
+    let kernel = guest.kernel();
     let insns = [Insn::new(0x79, 0, 1, 16, 0), Insn::new(0xb7, 0, 0, 0, 0), Insn::new(0x95, 0, 0, 0, 0)];
     let load = ProgLoad {
         name: "third",
@@ -118,15 +118,15 @@ fn too_many_arguments(_: &Guest) -> Outcome {
         license: "GPL",
         ..ProgLoad::default()
     };
-    let prog = Prog::load(&kernel, &load)?;
+    let prog = Prog::load(kernel, &load)?;
     let opts = RawTpOpts { name: Some("sys_enter"), ..RawTpOpts::default() };
-    refused(attach::raw_tracepoint(&kernel, &prog, &opts), libc::EINVAL, "the tracepoint's 2 arguments")
+    refused(attach::raw_tracepoint(kernel, &prog, &opts), libc::EINVAL, "the tracepoint's 2 arguments")
 }
 
 fn tracepoint(guest: &Guest, method: PerfMethod) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = object(guest)?.load(&kernel, &["tp"])?;
-    let link = attach::tracepoint(&kernel, &loaded.progs[0], &TracepointOpts { method, ..TracepointOpts::default() })?;
+    let kernel = guest.kernel();
+    let loaded = object(guest)?.load(kernel, &["tp"])?;
+    let link = attach::tracepoint(kernel, &loaded.progs[0], &TracepointOpts { method, ..TracepointOpts::default() })?;
     assert_eq!(link.is_kernel_link(), method == PerfMethod::Link || kernel.has(Feature::PerfLink) && method == PerfMethod::Auto);
     let info = link.info()?;
     // A link's name is told since 6.6, an event's always.
@@ -138,31 +138,31 @@ fn tracepoint(guest: &Guest, method: PerfMethod) -> Outcome {
 }
 
 fn tracepoint_cookie(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     kernel.require(Feature::PerfLink)?;
-    let loaded = object(guest)?.load(&kernel, &["tp_with_cookie"])?;
+    let loaded = object(guest)?.load(kernel, &["tp_with_cookie"])?;
     let opts = TracepointOpts { cookie: 77, ..TracepointOpts::default() };
-    let link = attach::tracepoint(&kernel, &loaded.progs[0], &opts)?;
+    let link = attach::tracepoint(kernel, &loaded.progs[0], &opts)?;
     if guest.release() >= stylet_kernel::Release::new(6, 8) {
         assert_eq!(link.info()?.details, LinkDetails::Tracepoint { tracepoint: "sys_enter".into(), cookie: 77 });
     }
     counts(&loaded, "tp_hits", link)?;
     assert_eq!(global(&loaded, "tp_cookie")?, 77);
     let by_ioctl = TracepointOpts { method: PerfMethod::Ioctl, ..opts };
-    assert!(matches!(attach::tracepoint(&kernel, &loaded.progs[0], &by_ioctl), Err(Error::Attach { errno: None, .. })));
+    assert!(matches!(attach::tracepoint(kernel, &loaded.progs[0], &by_ioctl), Err(Error::Attach { errno: None, .. })));
     Ok(())
 }
 
 fn tracepoint_missing(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = object(guest)?.load(&kernel, &["tp"])?;
+    let kernel = guest.kernel();
+    let loaded = object(guest)?.load(kernel, &["tp"])?;
     for (event, words) in [
         (("sched", "sched_swich"), "'sched_switch'"),
         (("no_such_category", "x"), "category"),
         (("..", "x"), "expected a category"),
     ] {
         let opts = TracepointOpts { event: Some(event), ..TracepointOpts::default() };
-        match attach::tracepoint(&kernel, &loaded.progs[0], &opts) {
+        match attach::tracepoint(kernel, &loaded.progs[0], &opts) {
             Err(error @ Error::Attach { .. }) => assert!(error.to_string().contains(words), "{error}"),
             other => return Err(Failure::new(format!("{other:?}"))),
         }

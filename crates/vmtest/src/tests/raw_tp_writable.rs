@@ -25,15 +25,15 @@ fn load(guest: &Guest, kernel: &Kernel, prog: &str) -> Result<Loaded, Failure> {
 
 /// Block n of the device is full of bytes n. A program makes the reads of block 2 those of block 5.
 fn rewrites_a_request(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load(guest, &kernel, "rewrite")?;
     let counted = load(guest, &kernel, "count")?;
     let device = Device::start()?;
     assert_eq!(device.read(2)?, [2; BLOCK as usize]);
     assert_eq!(device.read(5)?, [5; BLOCK as usize]);
     let prog = &loaded.progs[0];
-    let link = attach::raw_tracepoint(&kernel, prog, &RawTpOpts::default())?;
-    let counter = attach::raw_tracepoint(&kernel, &counted.progs[0], &RawTpOpts::default())?;
+    let link = attach::raw_tracepoint(kernel, prog, &RawTpOpts::default())?;
+    let counter = attach::raw_tracepoint(kernel, &counted.progs[0], &RawTpOpts::default())?;
     assert_eq!(device.read(2)?, [5; BLOCK as usize], "rewritten");
     // What the program read of the request before it wrote.
     assert_eq!(global(&loaded, "last_magic")?, 0x2560_9513);
@@ -49,39 +49,39 @@ fn rewrites_a_request(guest: &Guest) -> Outcome {
     assert_eq!(device.read(2)?, [2; BLOCK as usize], "detached");
     assert_eq!(global(&loaded, "reads")?, 2);
     // The kernel runs no such program by itself.
-    let error = read::test_run(&kernel, prog, &read::TestRun::default()).err().map(|error| error.to_string());
+    let error = read::test_run(kernel, prog, &read::TestRun::default()).err().map(|error| error.to_string());
     assert!(error.as_ref().is_some_and(|error| error.contains("RAW_TRACEPOINT_WRITABLE")), "{error:?}");
     Ok(())
 }
 
 /// It loads: only the tracepoint knows how long its buffer is.
 fn past_the_buffer(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load(guest, &kernel, "past_end")?;
-    let result = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default());
+    let result = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default());
     refused(result, libc::EINVAL, "writable buffer of 28 bytes")
 }
 
 fn not_writable(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load(guest, &kernel, "not_writable")?;
-    let result = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default());
+    let result = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default());
     refused(result, libc::EINVAL, "the tracepoint is not writable")
 }
 
 fn by_link(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load(guest, &kernel, "rewrite")?;
     let opts = RawTpOpts { method: RawTpMethod::Link, ..RawTpOpts::default() };
-    refused(attach::raw_tracepoint(&kernel, &loaded.progs[0], &opts), libc::EINVAL, "BPF_RAW_TRACEPOINT_OPEN")
+    refused(attach::raw_tracepoint(kernel, &loaded.progs[0], &opts), libc::EINVAL, "BPF_RAW_TRACEPOINT_OPEN")
 }
 
 fn sizes(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     guest.insmod("nbd", "nbds_max=1")?;
-    assert_eq!(attach::writable_size(&kernel, "nbd_send_request"), Some(28));
-    assert_eq!(attach::writable_size(&kernel, "sched_switch"), Some(0));
-    assert_eq!(attach::writable_size(&kernel, "no_such_tracepoint"), None);
-    assert_eq!(attach::tracepoint_args(&kernel, "nbd_send_request"), Some(3));
+    assert_eq!(attach::writable_size(kernel, "nbd_send_request"), Some(28));
+    assert_eq!(attach::writable_size(kernel, "sched_switch"), Some(0));
+    assert_eq!(attach::writable_size(kernel, "no_such_tracepoint"), None);
+    assert_eq!(attach::tracepoint_args(kernel, "nbd_send_request"), Some(3));
     Ok(())
 }

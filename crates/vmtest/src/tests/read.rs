@@ -52,13 +52,13 @@ pub(super) fn run(kernel: &Kernel, prog: &Prog, args: &[u64]) -> Result<u32, Fai
 }
 
 fn ring_buffer(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "rings")?.load(&kernel, &["to_ring"])?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "rings")?.load(kernel, &["to_ring"])?;
     let mut ring = RingBuf::new()?;
     ring.add(map(&loaded, "ring")?)?;
     let mut next = 0;
     for round in 0..20 {
-        run(&kernel, prog(&loaded, "to_ring")?, &[round * 90, 90, 0, 0])?;
+        run(kernel, prog(&loaded, "to_ring")?, &[round * 90, 90, 0, 0])?;
         let read = ring.poll(Some(Duration::from_secs(10)), |_, record| {
             assert_eq!((word(record, 0), word(record, 1)), (next, !next));
             next += 1;
@@ -71,8 +71,8 @@ fn ring_buffer(guest: &Guest) -> Outcome {
 }
 
 fn user_ring_buffer(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "user_ring")?.load(&kernel, &["drain"])?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "user_ring")?.load(kernel, &["drain"])?;
     let mut ring = UserRingBuf::new(map(&loaded, "requests")?)?;
     let mut sum = 0;
     for round in 0..10 {
@@ -80,18 +80,18 @@ fn user_ring_buffer(guest: &Guest) -> Outcome {
             assert!(ring.push(&(round * n).to_ne_bytes())?);
             sum += round * n;
         }
-        run(&kernel, prog(&loaded, "drain")?, &[])?;
+        run(kernel, prog(&loaded, "drain")?, &[])?;
         assert_eq!(global(&loaded, "sum")?, sum);
     }
     Ok(())
 }
 
 fn syscall_program(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "syscall")?.load(&kernel, &["multiply"])?;
-    let out = test_run(&kernel, &loaded.progs[0], &TestRun { ctx: &bytes(&[6, 7, 0]), ..TestRun::default() })?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "syscall")?.load(kernel, &["multiply"])?;
+    let out = test_run(kernel, &loaded.progs[0], &TestRun { ctx: &bytes(&[6, 7, 0]), ..TestRun::default() })?;
     assert_eq!((out.retval, word(&out.ctx, 2)), (42, 42));
-    let attached = attach::auto(&kernel, &loaded.progs[0], &attach::AutoOpts::default());
+    let attached = attach::auto(kernel, &loaded.progs[0], &attach::AutoOpts::default());
     assert!(attached.is_err_and(|error| error.to_string().contains("it is run")));
     Ok(())
 }
@@ -124,21 +124,21 @@ fn batches(guest: &Guest) -> Outcome {
 }
 
 fn statistics(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "syscall")?.load(&kernel, &["packet_length"])?;
-    let guard = read::enable_stats(&kernel)?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "syscall")?.load(kernel, &["packet_length"])?;
+    let guard = read::enable_stats(kernel)?;
     let packet = [7; 64];
-    test_run(&kernel, &loaded.progs[0], &TestRun { data: &packet, repeat: 100, ..TestRun::default() })?;
+    test_run(kernel, &loaded.progs[0], &TestRun { data: &packet, repeat: 100, ..TestRun::default() })?;
     assert_eq!(read::prog_stats(&loaded.progs[0])?.run_cnt, 100);
     drop(guard);
     Ok(())
 }
 
 fn trace_pipe(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
-    let loaded = Object::open(guest, "printk")?.set("my_pid", std::process::id().into()).load(&kernel, &["print"])?;
+    let kernel = guest.kernel();
+    let loaded = Object::open(guest, "printk")?.set("my_pid", std::process::id().into()).load(kernel, &["print"])?;
     let mut pipe = TracePipe::open()?;
-    let link = attach::auto(&kernel, &loaded.progs[0], &attach::AutoOpts::default())?;
+    let link = attach::auto(kernel, &loaded.progs[0], &attach::AutoOpts::default())?;
     system_call();
     link.detach()?;
     let mut lines = Vec::new();
@@ -160,7 +160,7 @@ fn page(protection: i32) -> Result<*mut u8, Failure> {
 }
 
 fn write_user(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let (writable, readonly) = (page(libc::PROT_READ | libc::PROT_WRITE)?, page(libc::PROT_READ)?);
     let text = |page: *const u8| -> [u8; 8] {
         // SAFETY: the page is mapped and readable; the kernel may have written it.
@@ -176,8 +176,8 @@ fn write_user(guest: &Guest) -> Outcome {
         .set("my_nr", libc::SYS_getppid as u64)
         .set("writable", writable as u64)
         .set("readonly", readonly as u64);
-    let loaded = object.load(&kernel, &["write_user"])?;
-    let link = attach::raw_tracepoint(&kernel, &loaded.progs[0], &RawTpOpts::default())?;
+    let loaded = object.load(kernel, &["write_user"])?;
+    let link = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default())?;
     system_call();
     link.detach()?;
     assert_eq!(global(&loaded, "hits")?, 1);
@@ -226,13 +226,13 @@ const CASES: &[Case<'static>] = &[
 ];
 
 fn copy_str_from_syscall(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load_copy(guest, &kernel, "from_syscall")?;
     let mut ring = RingBuf::new()?;
     ring.add(map(&loaded, "strings")?)?;
     let mut copy = |address: u64, offset: u64, size: u64| -> Result<(i64, Vec<u8>), Failure> {
         let ctx = bytes(&[address, offset, size, 0]);
-        let out = test_run(&kernel, &loaded.progs[0], &TestRun { ctx: &ctx, ..TestRun::default() })?;
+        let out = test_run(kernel, &loaded.progs[0], &TestRun { ctx: &ctx, ..TestRun::default() })?;
         Ok((word(&out.ctx, 3) as i64, one_record(&mut ring)?))
     };
     for (string, offset, size, expected, contents) in CASES {
@@ -265,13 +265,13 @@ fn one_record(ring: &mut RingBuf) -> Result<Vec<u8>, Failure> {
 }
 
 fn copy_str_from_uprobe(guest: &Guest) -> Outcome {
-    let kernel = Kernel::open()?;
+    let kernel = guest.kernel();
     let loaded = load_copy(guest, &kernel, "from_uprobe")?;
     let mut ring = RingBuf::new()?;
     ring.add(map(&loaded, "strings")?)?;
     let exe = guest.exe().to_string_lossy().into_owned();
     let opts = UprobeOpts { pid: THIS_PROCESS, ..UprobeOpts::function(exe, "vmtest_buffer") };
-    let link = attach::uprobe(&kernel, &loaded.progs[0], &opts)?;
+    let link = attach::uprobe(kernel, &loaded.progs[0], &opts)?;
     for (hits, (string, offset, size, expected, contents)) in CASES.iter().enumerate() {
         loaded.write_global("offset", &offset.to_ne_bytes())?;
         loaded.write_global("size", &size.to_ne_bytes())?;

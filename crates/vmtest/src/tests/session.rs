@@ -29,7 +29,7 @@ fn check((entry, returned): &(Side, Side), suppress: bool, rc: u64) {
 fn kprobe(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "ksession")?;
     let opts = KprobeMultiOpts::new(Functions::Names(vec!["__x64_sys_getppid".into()]));
-    let _link = kprobe_multi(&probes.kernel, probes.prog("session")?, &opts)?;
+    let _link = kprobe_multi(probes.kernel, probes.prog("session")?, &opts)?;
     for suppress in [false, true] {
         probes.watch(std::process::id(), suppress)?;
         let mut parent = 0;
@@ -46,7 +46,7 @@ fn uprobe(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "usession")?;
     let places = Places::Functions(vec!["vmtest_add".into()]);
     let opts = UprobeMultiOpts::new(guest.exe().to_string_lossy(), places);
-    let _link = uprobe_multi(&probes.kernel, probes.prog("session")?, &opts)?;
+    let _link = uprobe_multi(probes.kernel, probes.prog("session")?, &opts)?;
     let mut child = Caller::start(|x| vmtest_add(x, 30))?;
     for suppress in [false, true] {
         probes.watch(child.pid(), suppress)?;

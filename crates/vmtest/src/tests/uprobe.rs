@@ -1,5 +1,6 @@
 //! uprobes and uretprobes by each method: arguments, return values, cookies, processes, reference counters.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use stylet_kernel::Error;
@@ -37,7 +38,7 @@ fn hits(guest: &Guest, method: Method) -> Outcome {
     let mut child = Caller::start(|x| vmtest_add(x, 30))?;
     for (name, ret) in [("entry", false), ("ret", true)] {
         let opts = UprobeOpts { ret, method, ..opts(guest, "vmtest_add") };
-        let link = uprobe(&probes.kernel, probes.prog(name)?, &opts)?;
+        let link = uprobe(probes.kernel, probes.prog(name)?, &opts)?;
         if method == Method::Tracefs {
             assert_eq!(our_events().len(), 1);
         }
@@ -64,10 +65,10 @@ fn hits(guest: &Guest, method: Method) -> Outcome {
 fn cookies(guest: &Guest, method: Method) -> Outcome {
     let plain = Probes::load(guest, "probe")?;
     let opts = |ret, cookie| UprobeOpts { ret, cookie, method, ..opts(guest, "vmtest_add") };
-    drop(uprobe(&plain.kernel, plain.prog("entry")?, &opts(false, 1))?);
+    drop(uprobe(plain.kernel, plain.prog("entry")?, &opts(false, 1))?);
     let probes = Probes::load(guest, "cookie")?;
     let attach = |name, ret, cookie| {
-        uprobe(&probes.kernel, probes.prog(name)?, &opts(ret, cookie)).map_err(Failure::from)
+        uprobe(probes.kernel, probes.prog(name)?, &opts(ret, cookie)).map_err(Failure::from)
     };
     let links =
         [attach("entry", false, 0x1001)?, attach("entry", false, 0x1002)?, attach("ret", true, 0x2003)?];
@@ -87,7 +88,7 @@ fn one_process(guest: &Guest) -> Outcome {
     for method in [Method::Tracefs, Method::PerfIoctl] {
         let pid = probed.pid().cast_signed();
         let opts = UprobeOpts { pid, method, ..opts(guest, "vmtest_add") };
-        let link = uprobe(&probes.kernel, probes.prog("entry")?, &opts)?;
+        let link = uprobe(probes.kernel, probes.prog("entry")?, &opts)?;
         probes.watch(0, false)?;
         probed.call(1)?;
         other.call(1)?;
@@ -95,7 +96,7 @@ fn one_process(guest: &Guest) -> Outcome {
         assert_eq!(probes.seen()?.0.hits, 2, "{method:?}");
         drop(link);
         let own = UprobeOpts { pid: stylet_kernel::attach::THIS_PROCESS, ..opts };
-        let link = uprobe(&probes.kernel, probes.prog("entry")?, &own)?;
+        let link = uprobe(probes.kernel, probes.prog("entry")?, &own)?;
         probes.watch(0, false)?;
         probed.call(1)?;
         vmtest_add(5, 6);
@@ -114,18 +115,37 @@ pub fn own_offset(address: u64) -> Result<u64, Failure> {
     Ok(address - map.start + map.offset)
 }
 
+/// In how many places a child process has a probe at this offset of the program: two where the linker has put the end of one
+/// segment and the start of the next into one page, as both mappings then have that page (`valid_vma` of the kernel).
+pub fn breakpoints(child: &Caller, offset: u64) -> Result<u64, Failure> {
+    let exe = std::fs::read_link("/proc/self/exe")?;
+    let maps = std::fs::read_to_string(format!("/proc/{}/maps", child.pid()))?;
+    let holds = |line: &&str| -> Option<bool> {
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (start, end) = words[0].split_once('-')?;
+        let hex = |text: &str| u64::from_str_radix(text, 16).ok();
+        let (start, end, from) = (hex(start)?, hex(end)?, hex(words[2])?);
+        let is_ours = words.get(5).is_some_and(|path| Path::new(path) == exe);
+        let may_hold = is_ours && words[1].ends_with('p') && !words[1].contains('w');
+        Some(may_hold && (from..from + (end - start)).contains(&offset))
+    };
+    Ok(maps.lines().filter(|line| holds(line) == Some(true)).count() as u64)
+}
+
 fn ref_ctr(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
     let mut child = Caller::start(|x| vmtest_add(x, 0) + u64::from(COUNTER.load(Ordering::SeqCst)))?;
     // Written once, so that the page is the process's own, as a semaphore's is.
     assert_eq!(child.call(100)?, 100);
     let offset = own_offset(std::ptr::from_ref(&COUNTER) as u64)?;
+    let once = breakpoints(&child, own_offset(vmtest_add as *const () as u64)?)?;
+    assert!(once >= 1);
     for method in [Method::Tracefs, Method::PerfIoctl] {
         let opts = UprobeOpts { ref_ctr_offset: offset, method, ..opts(guest, "vmtest_add") };
-        let attach = || uprobe(&probes.kernel, probes.prog("entry")?, &opts).map_err(Failure::from);
+        let attach = || uprobe(probes.kernel, probes.prog("entry")?, &opts).map_err(Failure::from);
         let links = [attach()?, attach()?];
         // However many probes share the place, the kernel counts once for each process.
-        assert_eq!(child.call(100)?, 101, "{method:?}");
+        assert_eq!(child.call(100)?, 100 + once, "{method:?}");
         drop(links);
         assert_eq!(child.call(100)?, 100, "{method:?}");
     }
@@ -144,14 +164,14 @@ fn places(guest: &Guest) -> Outcome {
     std::fs::copy(&exe, copy)?;
     for method in [Method::Tracefs, Method::PerfIoctl] {
         let opts = UprobeOpts { method, ..UprobeOpts::offset(exe.to_string_lossy(), offset) };
-        let link = uprobe(&probes.kernel, probes.prog("entry")?, &opts)?;
+        let link = uprobe(probes.kernel, probes.prog("entry")?, &opts)?;
         probes.watch(std::process::id(), false)?;
         vmtest_sub(9, 4);
         let (entry, _) = probes.seen()?;
         assert_eq!((entry.hits, &entry.args[..2]), (1, &[9, 4][..]), "{method:?}");
         drop(link);
         let opts = UprobeOpts { path: copy.into(), ..opts };
-        drop(uprobe(&probes.kernel, probes.prog("entry")?, &opts)?);
+        drop(uprobe(probes.kernel, probes.prog("entry")?, &opts)?);
     }
     std::fs::remove_file(copy)?;
     assert_eq!(our_events(), [""; 0]);
@@ -160,7 +180,7 @@ fn places(guest: &Guest) -> Outcome {
 
 fn refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "probe")?;
-    let attach = |opts: &UprobeOpts| refused(uprobe(&probes.kernel, probes.prog("entry")?, opts));
+    let attach = |opts: &UprobeOpts| refused(uprobe(probes.kernel, probes.prog("entry")?, opts));
     match attach(&opts(guest, "vmtest_ad"))? {
         Error::Symbols(stylet_symbols::Error::NoSymbol { near, .. }) => {
             assert!(near.contains(&"vmtest_add".to_owned()), "{near:?}");

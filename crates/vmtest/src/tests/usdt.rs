@@ -26,7 +26,7 @@ fn arguments(guest: &Guest) -> Outcome {
     // The records of a marker are given back: more attachments than there are records.
     for round in 0..200 {
         let opts = UsdtOpts { cookie: 0xc00 + round, ..on(guest, "marker", &child) };
-        let link = usdt(&probes.kernel, probes.prog("marker")?, &opts)?;
+        let link = usdt(probes.kernel, probes.prog("marker")?, &opts)?;
         if round % 66 == 0 {
             probes.watch(child.pid(), false)?;
             // 1: the place with registers and memory; 2: the one with a constant.
@@ -52,7 +52,7 @@ fn guarded(guest: &Guest) -> Outcome {
     let mut child = Caller::start(|x| if semaphore() == 0 { 0 } else { markers(x) })?;
     assert_eq!(child.call(3)?, 0);
     let opts = on(guest, "guarded", &child);
-    let link = usdt(&probes.kernel, probes.prog("marker")?, &opts)?;
+    let link = usdt(probes.kernel, probes.prog("marker")?, &opts)?;
     probes.watch(child.pid(), false)?;
     assert_eq!(child.call(3)?, 3);
     assert_eq!(probes.seen()?.0.hits, 1);
@@ -64,13 +64,13 @@ fn guarded(guest: &Guest) -> Outcome {
 fn refusals(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "usdt")?;
     let child = Caller::start(markers)?;
-    match refused(usdt(&probes.kernel, probes.prog("marker")?, &on(guest, "marke", &child)))? {
+    match refused(usdt(probes.kernel, probes.prog("marker")?, &on(guest, "marke", &child)))? {
         Error::Symbols(stylet_symbols::Error::NoMarker { near, .. }) => {
             assert_eq!(near[0], "vmtest:marker");
         }
         other => return Err(other.into()),
     }
-    let error = refused(usdt(&probes.kernel, probes.prog("marker")?, &on(guest, "float", &child)))?;
+    let error = refused(usdt(probes.kernel, probes.prog("marker")?, &on(guest, "float", &child)))?;
     assert!(
         matches!(error, Error::Symbols(stylet_symbols::Error::BadMarkerArg { .. })),
         "{error}"

@@ -12,7 +12,7 @@ use super::check_count;
 use crate::attach::event::Attempt;
 use crate::error::Unprobeable;
 use crate::feature::Feature;
-use crate::symbols::{each_symbol, kernel_function, matching_functions, not_traceable};
+use crate::symbols::{Ksymbol, kernel_function, matching_functions, not_traceable};
 use crate::sys::{self, Errno, LinkExtra};
 use crate::{Error, Kernel, Link, Prog};
 
@@ -113,8 +113,7 @@ fn resolve(
             Ok((vec![CString::new(name.as_str()).map_err(bad_name)?], Vec::new()))
         }
         Functions::Pattern(pattern) => {
-            let tracefs = attempt.kernel.tracefs()?;
-            let found = matching_functions(tracefs.root(), pattern)?;
+            let found = matching_functions(attempt.kernel, pattern)?;
             if found.is_empty() {
                 return Err(Error::NoFunction { name: pattern.clone(), near: Vec::new() });
             }
@@ -143,28 +142,25 @@ fn failed(attempt: &Attempt<'_>, functions: &Functions, errno: Errno) -> Error {
         }
     };
     let mut seen: HashMap<&str, usize> = names.iter().map(|name| (*name, 0)).collect();
-    let read = each_symbol(|symbol| {
-        if symbol.is_code()
-            && let Some(count) = seen.get_mut(symbol.name)
-        {
+    let symbols = attempt.kernel.symbols();
+    for symbol in symbols.iter().flat_map(|all| all.iter()).filter(Ksymbol::is_code) {
+        if let Some(count) = seen.get_mut(symbol.name) {
             *count += 1;
         }
-    });
+    }
     let unprobeable = |name: &str, why| Error::Unprobeable {
         function: name.to_string(),
         why,
         errno: Some(errno),
     };
-    if read.is_ok() {
+    if symbols.is_ok() {
         if let Some(name) = names.iter().find(|name| seen[**name] == 0) {
             // Says why there is none, too.
             if let Err(error) = kernel_function(attempt.kernel, name) {
                 return error;
             }
         }
-        if let Ok(tracefs) = attempt.kernel.tracefs()
-            && let Some(name) = not_traceable(tracefs.root(), &names).first()
-        {
+        if let Some(name) = not_traceable(attempt.kernel, &names).first() {
             return unprobeable(name, Unprobeable::NoTrace);
         }
         if let Some(name) = names.iter().find(|name| seen[**name] > 1) {

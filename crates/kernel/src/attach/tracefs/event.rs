@@ -59,6 +59,7 @@ impl Event {
             let event = Event::adopt(tracefs, kind, &fresh_name(what));
             // On a name that exists the kernel would add a second place to that event, since 5.4.
             if event.directory.exists() {
+                event.forget();
                 continue;
             }
             match event.append(&format!("{flavor}:{GROUP}/{} {place}", event.name)) {
