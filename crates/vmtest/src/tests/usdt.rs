@@ -24,10 +24,10 @@ fn arguments(guest: &Guest) -> Outcome {
     let probes = Probes::load(guest, "usdt")?;
     let mut child = Caller::start(markers)?;
     // The records of a marker are given back: more attachments than there are records.
-    for round in 0..200 {
+    for round in 0..13 {
         let opts = UsdtOpts { cookie: 0xc00 + round, ..on(guest, "marker", &child) };
         let link = usdt(probes.kernel, probes.prog("marker")?, &opts)?;
-        if round % 66 == 0 {
+        if round % 6 == 0 {
             probes.watch(child.pid(), false)?;
             // 1: the place with registers and memory; 2: the one with a constant.
             child.call(1)?;
