@@ -140,10 +140,10 @@ fn failed(attempt: &Attempt<'_>, place: &KprobePlace, errno: Errno) -> Error {
     if matches!(errno.0, libc::EPERM | libc::EACCES) {
         return attempt.denied(errno);
     }
-    if let KprobePlace::Function { name, offset } = place {
-        if let Some(error) = why_not(attempt.kernel, name, *offset, errno) {
-            return error;
-        }
+    if let KprobePlace::Function { name, offset } = place
+        && let Some(error) = why_not(attempt.kernel, name, *offset, errno)
+    {
+        return error;
     }
     match errno.0 {
         libc::EINVAL | libc::EILSEQ | libc::ENOENT => {

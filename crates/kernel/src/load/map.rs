@@ -68,9 +68,7 @@ fn adjust(kernel: &Kernel, map: &MapSpec) -> Result<MapSpec, Error> {
         _ => {}
     }
     if map.kind.is_internal() {
-        if !kernel.has(Feature::GlobalData) {
-            return Err(kernel.missing(Feature::GlobalData, None));
-        }
+        kernel.require(Feature::GlobalData)?;
         if map.map_flags & map_flags::MMAPABLE != 0 && !kernel.has(Feature::MmapableArray) {
             map.map_flags &= !map_flags::MMAPABLE;
         }

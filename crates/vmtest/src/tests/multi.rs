@@ -92,13 +92,15 @@ fn kprobe_pattern(guest: &Guest) -> Outcome {
     let count = matching_functions(probes.kernel, pattern)?.len();
     assert!(count >= 300, "{count} functions");
     probes.watch(std::process::id(), false)?;
-    call_them();
+    // A system call without arguments has several names, and the list another one than this.
+    let call = || (0..3).for_each(|_| drop(rustix::process::getpgid(None)));
+    call();
     let hits = probes.seen()?.0.hits;
-    // Besides the six, only the one that reads the count.
-    assert!((6..=7).contains(&hits), "{hits} hits");
+    // Besides the three, only the one that reads the count.
+    assert!((3..=4).contains(&hits), "{hits} hits");
     drop(link);
     probes.watch(std::process::id(), false)?;
-    call_them();
+    call();
     assert_eq!(probes.seen()?.0.hits, 0);
     let nothing = KprobeMultiOpts::new(Functions::Pattern("no_such_*_function".into()));
     let error = refused(kprobe_multi(probes.kernel, probes.prog("entry")?, &nothing))?;
