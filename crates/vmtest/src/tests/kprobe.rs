@@ -185,7 +185,7 @@ fn refusals(guest: &Guest) -> Outcome {
         }
     }
     let error = refused(kprobe(
-        &probes.kernel,
+        probes.kernel,
         prog,
         &KprobeOpts {
             place: KprobePlace::Function { name: "vfs_read".into(), offset: 8 },

@@ -26,8 +26,8 @@ fn load(guest: &Guest, kernel: &Kernel, prog: &str) -> Result<Loaded, Failure> {
 /// Block n of the device is full of bytes n. A program makes the reads of block 2 those of block 5.
 fn rewrites_a_request(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load(guest, &kernel, "rewrite")?;
-    let counted = load(guest, &kernel, "count")?;
+    let loaded = load(guest, kernel, "rewrite")?;
+    let counted = load(guest, kernel, "count")?;
     let device = Device::start()?;
     assert_eq!(device.read(2)?, [2; BLOCK as usize]);
     assert_eq!(device.read(5)?, [5; BLOCK as usize]);
@@ -57,21 +57,21 @@ fn rewrites_a_request(guest: &Guest) -> Outcome {
 /// It loads: only the tracepoint knows how long its buffer is.
 fn past_the_buffer(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load(guest, &kernel, "past_end")?;
+    let loaded = load(guest, kernel, "past_end")?;
     let result = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default());
     refused(result, libc::EINVAL, "writable buffer of 28 bytes")
 }
 
 fn not_writable(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load(guest, &kernel, "not_writable")?;
+    let loaded = load(guest, kernel, "not_writable")?;
     let result = attach::raw_tracepoint(kernel, &loaded.progs[0], &RawTpOpts::default());
     refused(result, libc::EINVAL, "the tracepoint is not writable")
 }
 
 fn by_link(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load(guest, &kernel, "rewrite")?;
+    let loaded = load(guest, kernel, "rewrite")?;
     let opts = RawTpOpts { method: RawTpMethod::Link, ..RawTpOpts::default() };
     refused(attach::raw_tracepoint(kernel, &loaded.progs[0], &opts), libc::EINVAL, "BPF_RAW_TRACEPOINT_OPEN")
 }

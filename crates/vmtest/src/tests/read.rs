@@ -227,7 +227,7 @@ const CASES: &[Case<'static>] = &[
 
 fn copy_str_from_syscall(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load_copy(guest, &kernel, "from_syscall")?;
+    let loaded = load_copy(guest, kernel, "from_syscall")?;
     let mut ring = RingBuf::new()?;
     ring.add(map(&loaded, "strings")?)?;
     let mut copy = |address: u64, offset: u64, size: u64| -> Result<(i64, Vec<u8>), Failure> {
@@ -266,7 +266,7 @@ fn one_record(ring: &mut RingBuf) -> Result<Vec<u8>, Failure> {
 
 fn copy_str_from_uprobe(guest: &Guest) -> Outcome {
     let kernel = guest.kernel();
-    let loaded = load_copy(guest, &kernel, "from_uprobe")?;
+    let loaded = load_copy(guest, kernel, "from_uprobe")?;
     let mut ring = RingBuf::new()?;
     ring.add(map(&loaded, "strings")?)?;
     let exe = guest.exe().to_string_lossy().into_owned();
