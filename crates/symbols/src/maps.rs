@@ -1,6 +1,8 @@
 //! /proc/PID/maps.
 
 use crate::{Error, Result};
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 
 /// One line of /proc/PID/maps.
@@ -84,11 +86,16 @@ const HIGHEST: u64 = 0x7fff_ffff_e000;
 /// Kept free on both sides of a region of ours: stacks and the heap grow.
 const MARGIN: u64 = 1 << 20;
 
+/// Room for most processes' mappings: the file does not tell its size, and each read of it walks them again.
+const MAPS_BYTES: usize = 1 << 16;
+
 impl Maps {
     /// Reads /proc/PID/maps.
     pub fn of(pid: i32) -> Result<Maps> {
-        let text = std::fs::read(format!("/proc/{pid}/maps"));
-        let text = text.map_err(|source| Error::Proc { pid, file: "maps", source })?;
+        let failed = |source| Error::Proc { pid, file: "maps", source };
+        let mut text = Vec::with_capacity(MAPS_BYTES);
+        let mut file = File::open(format!("/proc/{pid}/maps")).map_err(failed)?;
+        file.read_to_end(&mut text).map_err(failed)?;
         Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 

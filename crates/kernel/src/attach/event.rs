@@ -4,12 +4,16 @@ use std::os::fd::OwnedFd;
 
 use stylet_uapi::{AttachType, ProgType};
 
-use super::pmu::{self, Pmu, PmuKind};
+use super::pmu::{self, PmuKind};
 use super::tracefs::Event;
 use super::{Method, PerfMethod, attach_event};
 use crate::feature::Feature;
 use crate::sys::Errno;
 use crate::{Error, Kernel, Link, Prog};
+
+/// What EINVAL means where place and program are sound by themselves.
+pub(super) const NOT_TAKEN: &str = "the kernel does not take this program there (one that uses override_return: only on \
+                                    functions of /sys/kernel/debug/error_injection/list)";
 
 /// What is being attached, for messages.
 pub(super) struct Attempt<'a> {
@@ -53,7 +57,7 @@ impl Attempt<'_> {
     /// Which methods to try, in order.
     pub fn methods(&self, method: Method, kind: PmuKind) -> Method {
         match method {
-            Method::Auto if !Pmu::exists(kind) => Method::Tracefs,
+            Method::Auto if self.kernel.pmu(kind).is_none() => Method::Tracefs,
             Method::Auto if self.kernel.has(Feature::PerfLink) => Method::PerfLink,
             Method::Auto => Method::PerfIoctl,
             explicit => explicit,
@@ -93,8 +97,7 @@ impl Attempt<'_> {
                 let why = if self.prog.sleepable() {
                     "sleepable programs attach to uprobes alone, since 6.0"
                 } else {
-                    "the kernel does not take this program there (one that uses override_return: only on functions of \
-                     /sys/kernel/debug/error_injection/list)"
+                    NOT_TAKEN
                 };
                 self.error(Some(errno), why)
             }
@@ -106,6 +109,10 @@ impl Attempt<'_> {
     pub fn open_failed(&self, errno: Errno) -> Error {
         match errno.0 {
             libc::EPERM | libc::EACCES => self.denied(errno),
+            libc::ENOSYS => {
+                let what = "perf events: the kernel has none (CONFIG_PERF_EVENTS), or a seccomp filter hides them";
+                Error::sys("perf_event_open", what)(errno)
+            }
             libc::ENODEV | libc::EOPNOTSUPP => {
                 self.error(Some(errno), "the kernel has no such events")
             }

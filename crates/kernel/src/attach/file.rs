@@ -38,6 +38,12 @@ impl Binary {
         Ok(ElfImage::open(&self.open, &self.shown)?)
     }
 
+    /// Its functions of one name, as far as there are any; all of them where there are none, for what to say then.
+    pub fn image_for(&self, name: &str) -> Result<ElfImage, Error> {
+        let part = ElfImage::open_for(&self.open, &self.shown, name)?;
+        if part.func(name).is_ok() { Ok(part) } else { self.image() }
+    }
+
     /// Its path for a system call.
     pub fn c_path(&self) -> Result<CString, Error> {
         CString::new(self.open.as_os_str().as_bytes()).map_err(|_| {

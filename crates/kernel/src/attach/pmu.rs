@@ -51,17 +51,17 @@ impl PmuKind {
 }
 
 impl Pmu {
-    /// Reads a PMU's description.
+    /// A PMU's description.
     ///
     /// # Errors
     /// [`Error::Missing`] when the kernel has none (before 4.17).
     pub fn find(kernel: &Kernel, kind: PmuKind) -> Result<Pmu, Error> {
-        Pmu::read(&Path::new(DEVICES).join(kind.name()))
-            .ok_or_else(|| kernel.missing(kind.feature(), None))
+        kernel.pmu(kind).ok_or_else(|| kernel.missing(kind.feature(), None))
     }
 
-    pub(crate) fn exists(kind: PmuKind) -> bool {
-        Path::new(DEVICES).join(kind.name()).join("type").exists()
+    /// Reads a PMU's description from sysfs, once for each [`Kernel`].
+    pub(crate) fn of_sysfs(kind: PmuKind) -> Option<Pmu> {
+        Pmu::read(&Path::new(DEVICES).join(kind.name()))
     }
 
     fn read(device: &Path) -> Option<Pmu> {

@@ -145,7 +145,7 @@ pub(super) fn at(
 
 /// File offset of a function and bytes from its start.
 pub(super) fn file_offset(file: &Binary, name: &str, offset: u64) -> Result<u64, Error> {
-    let image = file.image()?;
+    let image = file.image_for(name)?;
     let place = Place::Function { name: name.to_string(), offset };
     let (vaddr, _) = image.place(&place)?;
     image.offset_of(vaddr).ok_or_else(|| {

@@ -8,7 +8,7 @@ use stylet_uapi::flags::map_flags;
 use stylet_uapi::{AttachType, Cmd, HelperId, MapType, ProgType};
 
 use super::types;
-use crate::attach::pmu::{Pmu, PmuKind};
+use crate::attach::pmu::PmuKind;
 use crate::attach::tracefs::{EventKind, Tracefs};
 use crate::feature::Feature;
 use crate::kernel::{Kernel, addresses};
@@ -156,11 +156,11 @@ fn attach_feature(kernel: &Kernel, feature: Feature) -> Probed {
         Feature::IterTarget => has_member(kernel, "bpf_iter_aux_info", "task", feature),
         Feature::KprobeEvents => tracefs_list(kernel, EventKind::Kprobe),
         Feature::UprobeEvents => tracefs_list(kernel, EventKind::Uprobe),
-        Feature::KprobePmu => Probed::from_bool(Pmu::exists(PmuKind::Kprobe)),
-        Feature::UprobePmu => Probed::from_bool(Pmu::exists(PmuKind::Uprobe)),
-        Feature::RefCtr => Probed::from_bool(
-            Pmu::find(kernel, PmuKind::Uprobe).is_ok_and(|pmu| pmu.ref_ctr.is_some()),
-        ),
+        Feature::KprobePmu => Probed::from_bool(kernel.pmu(PmuKind::Kprobe).is_some()),
+        Feature::UprobePmu => Probed::from_bool(kernel.pmu(PmuKind::Uprobe).is_some()),
+        Feature::RefCtr => {
+            Probed::from_bool(kernel.pmu(PmuKind::Uprobe).is_some_and(|pmu| pmu.ref_ctr.is_some()))
+        }
         Feature::KprobeMulti => by_attach_type(kernel, AttachType::TRACE_KPROBE_MULTI),
         Feature::KprobeSession => by_attach_type(kernel, AttachType::TRACE_KPROBE_SESSION),
         Feature::UprobeMulti => by_attach_type(kernel, AttachType::TRACE_UPROBE_MULTI),
@@ -233,7 +233,7 @@ fn prog_type_loads(kernel: &Kernel, prog_type: ProgType) -> Probed {
     }
     match sys::prog_load(&prog, &mut log) {
         Ok(_) => Probed::Present,
-        Err(errno @ Errno(libc::EPERM)) => Probed::Denied(errno),
+        Err(errno @ Errno(libc::EPERM | libc::ENOSYS)) => Probed::Denied(errno),
         // The type was known, and the program looked at.
         Err(_) if log[0] != 0 => Probed::Present,
         Err(_) if matches!(prog_type, ProgType::TRACING | ProgType::LSM | ProgType::EXT) => {
@@ -346,7 +346,7 @@ fn helper(kernel: &Kernel, feature: Feature, id: HelperId, prog_type: ProgType) 
     };
     let errno = match sys::prog_load(&prog, &mut log) {
         Ok(_) => return Probed::Present,
-        Err(errno @ Errno(libc::EPERM)) => return Probed::Denied(errno),
+        Err(errno @ Errno(libc::EPERM | libc::ENOSYS)) => return Probed::Denied(errno),
         Err(errno) => errno,
     };
     let end = log.iter().position(|&b| b == 0).unwrap_or(log.len());

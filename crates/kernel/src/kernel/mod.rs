@@ -15,6 +15,7 @@ use stylet_btf::Btf;
 use stylet_catalog::Release;
 
 use crate::attach::Registry;
+use crate::attach::pmu::{Pmu, PmuKind};
 use crate::attach::tracefs::Tracefs;
 use crate::feature::{Feature, Probed};
 use crate::symbols::{Kept, Symbols, read_symbols, read_traceable};
@@ -38,6 +39,8 @@ pub struct Kernel {
     tracefs: OnceLock<Tracefs>,
     symbols: Kept,
     traceable: Kept,
+    /// Of kernel functions and of places in files.
+    pmus: [OnceLock<Option<Pmu>>; 2],
     /// Which records of USDT arguments are taken.
     pub(crate) usdt: Registry,
 }
@@ -71,6 +74,7 @@ impl Kernel {
             tracefs: OnceLock::new(),
             symbols: Kept::default(),
             traceable: Kept::default(),
+            pmus: Default::default(),
             usdt: Registry::default(),
         })
     }
@@ -108,6 +112,11 @@ impl Kernel {
             let tracefs = Tracefs::find()?;
             || tracefs
         }))
+    }
+
+    /// One of the two PMUs of probes; `None` before 4.17.
+    pub(crate) fn pmu(&self, kind: PmuKind) -> Option<Pmu> {
+        *self.pmus[kind as usize].get_or_init(|| Pmu::of_sysfs(kind))
     }
 
     /// The kernel's own types.

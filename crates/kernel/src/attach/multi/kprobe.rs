@@ -9,7 +9,7 @@ use stylet_uapi::AttachType;
 use stylet_uapi::flags::link_flags;
 
 use super::check_count;
-use crate::attach::event::Attempt;
+use crate::attach::event::{Attempt, NOT_TAKEN};
 use crate::error::Unprobeable;
 use crate::feature::Feature;
 use crate::symbols::{Ksymbol, kernel_function, matching_functions, not_traceable};
@@ -79,7 +79,9 @@ pub fn kprobe_multi(kernel: &Kernel, prog: &Prog, opts: &KprobeMultiOpts) -> Res
     if count == 0 {
         return Err(attempt.error(None, "no function is named"));
     }
-    if matches!(opts.functions, Functions::Pattern(_)) && !opts.cookies.is_empty() {
+    if matches!(&opts.functions, Functions::Pattern(pattern) if pattern.contains(['*', '?']))
+        && !opts.cookies.is_empty()
+    {
         return Err(attempt.error(None, "a pattern's functions have no order for cookies"));
     }
     check_count(&attempt, "cookies", &opts.cookies, count)?;
@@ -167,5 +169,9 @@ fn failed(attempt: &Attempt<'_>, functions: &Functions, errno: Errno) -> Error {
             return unprobeable(name, Unprobeable::Ambiguous { count: seen[*name] });
         }
     }
-    attempt.error(Some(errno), "the kernel refuses the functions")
+    let why = match errno.0 {
+        libc::EINVAL => NOT_TAKEN,
+        _ => "the kernel refuses the functions",
+    };
+    attempt.error(Some(errno), why)
 }

@@ -83,7 +83,7 @@ pub fn uprobe_multi(kernel: &Kernel, prog: &Prog, opts: &UprobeMultiOpts) -> Res
     if offsets.is_empty() {
         return Err(attempt.error(None, "no function matches"));
     }
-    if matches!(opts.places, Places::Pattern(_))
+    if matches!(&opts.places, Places::Pattern(pattern) if pattern.contains(['*', '?']))
         && !(opts.cookies.is_empty() && opts.ref_ctr_offsets.is_empty())
     {
         return Err(
