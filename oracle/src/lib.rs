@@ -2,6 +2,7 @@
 //! instructions, line information.
 
 pub mod libbpf;
+pub mod loading;
 
 use std::fs;
 use std::path::Path;

@@ -8,9 +8,9 @@ use libbpf_sys as sys;
 use stylet_insn::{Insn, opcode};
 
 /// Value size of stack maps that leave it open: 127 addresses.
-const STACK_BYTES: u32 = 127 * 8;
+pub const STACK_BYTES: u32 = 127 * 8;
 /// Entries of maps that leave them open: enough for a ring buffer.
-const PAGE: u32 = 4096;
+pub const PAGE: u32 = 4096;
 
 /// A map as libbpf would create it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +59,20 @@ pub struct Object {
     pub contents: Vec<Option<Vec<u8>>>,
 }
 
-struct Handle(*mut sys::bpf_object);
+/// An open object.
+pub struct Handle(*mut sys::bpf_object);
+
+impl Handle {
+    /// The object, which lives as long as this.
+    pub fn as_ptr(&self) -> *mut sys::bpf_object {
+        self.0
+    }
+
+    /// Its maps.
+    pub fn maps(&self) -> Vec<*mut sys::bpf_map> {
+        maps(self)
+    }
+}
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -78,6 +91,27 @@ pub fn set_verbose(verbose: bool) {
 
 /// Opens and prepares an object; needs root, as maps are created. `Err` is the negative errno of opening.
 pub fn open(bytes: &[u8], name: &str, kconfig: &str) -> Result<Object, i32> {
+    let object = open_as_is(bytes, name, kconfig)?;
+    let handles = maps(&object);
+    // SAFETY: the handles are maps of the open object.
+    let maps = handles.iter().map(|&map| unsafe { read_map(map) }).collect();
+    handles.iter().for_each(|&map| complete(map));
+    // SAFETY: the object is open.
+    let err = unsafe { sys::bpf_object__prepare(object.0) };
+    let progs = if err == 0 { Ok(progs(&object, &handles)) } else { Err(err) };
+    // SAFETY: the handles are maps of the open object.
+    let contents = handles.iter().map(|&map| unsafe { read_contents(map) }).collect();
+    Ok(Object { maps, progs, btf: btf(&object), contents })
+}
+
+/// Opens an object whose maps have sizes and no pins.
+pub fn open_only(bytes: &[u8], name: &str, kconfig: &str) -> Result<Handle, i32> {
+    let object = open_as_is(bytes, name, kconfig)?;
+    maps(&object).into_iter().for_each(complete);
+    Ok(object)
+}
+
+fn open_as_is(bytes: &[u8], name: &str, kconfig: &str) -> Result<Handle, i32> {
     let name = CString::new(name).map_err(|_| -libc::EINVAL)?;
     let kconfig = CString::new(kconfig).map_err(|_| -libc::EINVAL)?;
     // SAFETY: all zeroes is a valid value of the struct.
@@ -91,21 +125,7 @@ pub fn open(bytes: &[u8], name: &str, kconfig: &str) -> Result<Object, i32> {
     if object.is_null() {
         return Err(-std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL));
     }
-    let object = Handle(object);
-    let handles = maps(&object);
-    // SAFETY: the handles are maps of the open object.
-    let maps = handles.iter().map(|&map| unsafe { read_map(map) }).collect();
-    for &map in &handles {
-        // SAFETY: as above; nothing is to appear in the machine's bpf file system.
-        unsafe { sys::bpf_map__set_pin_path(map, ptr::null()) };
-    }
-    handles.iter().for_each(|&map| complete(map));
-    // SAFETY: the object is open.
-    let err = unsafe { sys::bpf_object__prepare(object.0) };
-    let progs = if err == 0 { Ok(progs(&object, &handles)) } else { Err(err) };
-    // SAFETY: the handles are maps of the open object.
-    let contents = handles.iter().map(|&map| unsafe { read_contents(map) }).collect();
-    Ok(Object { maps, progs, btf: btf(&object), contents })
+    Ok(Handle(object))
 }
 
 fn btf(object: &Handle) -> Option<Vec<u8>> {
@@ -118,10 +138,12 @@ fn btf(object: &Handle) -> Option<Vec<u8>> {
     }
 }
 
-/// Gives a map the sizes that programs of this kind leave to their loader, so that it can be created.
+/// Gives a map the sizes that programs of this kind leave to their loader, so that it can be created, and takes its pin:
+/// nothing is to appear in the machine's bpf file system.
 fn complete(map: *mut sys::bpf_map) {
     // SAFETY: the handle is a map of the open object, which has not been prepared.
     unsafe {
+        sys::bpf_map__set_pin_path(map, ptr::null());
         let map_type = sys::bpf_map__type(map);
         if map_type == sys::BPF_MAP_TYPE_STACK_TRACE && sys::bpf_map__value_size(map) == 0 {
             sys::bpf_map__set_value_size(map, STACK_BYTES);

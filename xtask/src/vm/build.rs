@@ -31,7 +31,7 @@ pub fn get(cache: &Path) -> Result<Kernel, String> {
     })
 }
 
-/// Builds the kernel below `scratch` and puts it into the cache. Takes about ten minutes of one core, 3 GB of disk.
+/// Builds the kernel below `scratch` and puts it into the cache. Takes about twenty minutes of one core, 3 GB of disk.
 pub fn build(cache: &Path, scratch: &Path) -> Result<Kernel, String> {
     let (unpacked, out) = (scratch.join("override-source"), scratch.join("override-build"));
     std::fs::create_dir_all(&out).map_err(|e| format!("{}: {e}", out.display()))?;
