@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
-use stylet::kernel::{HeldLink, HeldMap, HeldProg, Holder, Kernel};
+use stylet::kernel::{HeldEvent, HeldLink, HeldMap, HeldProg, Holder, Kernel, LinkDetails};
 
 /// As `bpftool -j prog show`.
 pub fn prog(held: &HeldProg) -> Value {
@@ -90,6 +90,37 @@ pub fn link(kernel: &Kernel, held: &HeldLink) -> Value {
     super::link::json(kernel, &mut out, l);
     held_by(&mut out, &held.pinned, &held.pids);
     Value::Object(out)
+}
+
+/// As `bpftool -j perf show`.
+pub fn event(held: &HeldEvent) -> Value {
+    let ret = |retprobe: bool, kind: &str| match retprobe {
+        true => kind.replacen("probe", "retprobe", 1),
+        false => kind.to_owned(),
+    };
+    let at = match &held.details {
+        LinkDetails::Kprobe { retprobe, func, addr, .. } if func.is_empty() => {
+            json!({"fd_type": ret(*retprobe, "kprobe"), "addr": addr})
+        }
+        LinkDetails::Kprobe { retprobe, func, offset, .. } => {
+            json!({"fd_type": ret(*retprobe, "kprobe"), "func": func, "offset": offset})
+        }
+        LinkDetails::Uprobe { retprobe, file, offset, .. } => {
+            json!({"fd_type": ret(*retprobe, "uprobe"), "filename": file, "offset": offset})
+        }
+        LinkDetails::Tracepoint { tracepoint, .. } => {
+            json!({"fd_type": "tracepoint", "tracepoint": tracepoint})
+        }
+        LinkDetails::RawTracepoint { tp_name, .. } => {
+            json!({"fd_type": "raw_tracepoint", "tracepoint": tp_name})
+        }
+        _ => json!({}),
+    };
+    let mut out = json!({"pid": held.holder.pid, "fd": held.fd, "prog_id": held.prog_id});
+    if let (Value::Object(out), Value::Object(at)) = (&mut out, at) {
+        out.extend(at);
+    }
+    out
 }
 
 /// A constant's name in lower case, or its number where it has none.

@@ -143,8 +143,13 @@ fn event(kind: u32, config: u64) -> (Value, Value) {
 
 /// What a link is attached to, in a few words.
 pub fn text(link: &LinkInfo) -> String {
+    place(&link.details)
+}
+
+/// The same, of a link or of a perf event without one.
+pub fn place(details: &LinkDetails) -> String {
     let ret = |retprobe: bool| if retprobe { " (return)" } else { "" };
-    match &link.details {
+    match details {
         LinkDetails::None => String::new(),
         LinkDetails::RawTracepoint { tp_name, .. } => tp_name.clone(),
         LinkDetails::Tracing { attach_type, target_btf_id, .. } => {

@@ -32,6 +32,10 @@ pub fn run(args: &ListArgs) -> Result<(), Error> {
         text::links(&mut text, &links);
         all.insert("links".into(), links.iter().map(|l| json::link(&kernel, l)).collect());
     }
+    if wants(Listed::Perf) {
+        text::events(&mut text, holders.events());
+        all.insert("perf".into(), holders.events().iter().map(json::event).collect());
+    }
     let out = match args.json {
         true if args.what.is_some() => {
             format!("{}\n", all.into_iter().next().map_or(Value::Null, |(_, list)| list))

@@ -2,7 +2,7 @@
 
 use crate::table::table;
 use std::path::PathBuf;
-use stylet::kernel::{HeldLink, HeldMap, HeldProg, Holder};
+use stylet::kernel::{HeldEvent, HeldLink, HeldMap, HeldProg, Holder};
 
 /// Programs.
 pub fn progs(out: &mut String, progs: &[HeldProg]) {
@@ -18,11 +18,29 @@ pub fn progs(out: &mut String, progs: &[HeldProg]) {
             p.bytes_xlated.to_string(),
             p.bytes_jited.to_string(),
             maps.join(","),
-            holders(&held.pinned, &held.pids),
+            holders(&held.pinned, &all_of(held)),
         ]
     };
     let head = ["id", "type", "name", "tag", "uid", "xlated", "jited", "maps", "held by"];
     table(out, "programs", &head, &progs.iter().map(row).collect::<Vec<_>>());
+}
+
+/// Processes that hold a program by a descriptor of it or of a perf event.
+pub fn all_of(held: &HeldProg) -> Vec<Holder> {
+    let mut all = held.pids.clone();
+    all.extend(held.by_event.iter().filter(|holder| !held.pids.contains(holder)).cloned());
+    all
+}
+
+/// Perf events that run programs.
+pub fn events(out: &mut String, events: &[HeldEvent]) {
+    let row = |held: &HeldEvent| {
+        let (holder, place) = (&held.holder, super::link::place(&held.details));
+        let process = format!("{} ({})", holder.comm, holder.pid);
+        [process, held.fd.to_string(), held.prog_id.to_string(), place]
+    };
+    let head = ["process", "fd", "program", "attached to"];
+    table(out, "perf events", &head, &events.iter().map(row).collect::<Vec<_>>());
 }
 
 /// Maps.

@@ -196,7 +196,7 @@ impl LinkInfo {
 }
 
 /// `enum bpf_task_fd_type`
-fn event_details(found: &TaskFd) -> LinkDetails {
+pub(crate) fn event_details(found: &TaskFd) -> LinkDetails {
     let name = found.name.clone();
     match found.fd_type {
         0 => LinkDetails::RawTracepoint { tp_name: name, cookie: 0 },

@@ -7,6 +7,7 @@
 mod info;
 mod pin;
 
+pub(crate) use info::event_details;
 pub use info::{LinkDetails, LinkInfo};
 pub use pin::{ensure_bpffs, is_pin, pinned_object};
 

@@ -9,7 +9,7 @@ mod pins;
 mod progs;
 
 pub use btf::{btf_by_id, full_name};
-pub use holders::{Holder, Holders};
+pub use holders::{HeldEvent, Holder, Holders};
 pub use links::links;
 pub use maps::{MapEntry, map, maps};
 pub use pins::Kind;

@@ -91,7 +91,7 @@ fn low(word: u64) -> u32 {
     word as u32
 }
 
-/// What a perf event of this process runs (`BPF_TASK_FD_QUERY`).
+/// What a perf event runs (`BPF_TASK_FD_QUERY`).
 #[derive(Clone, Debug, Default)]
 pub struct TaskFd {
     /// Id of the program.
@@ -108,10 +108,15 @@ pub struct TaskFd {
 
 /// Asks about a descriptor of this process that runs a program: a perf event of a probe or a tracepoint (others: EOPNOTSUPP).
 pub fn task_fd_query(fd: BorrowedFd<'_>) -> Result<TaskFd, Errno> {
+    task_fd_query_of(std::process::id(), fd.as_raw_fd() as u32)
+}
+
+/// The same about a descriptor of any process: numbers that may mean nothing any more (ENOENT, EBADF).
+pub fn task_fd_query_of(pid: u32, fd: u32) -> Result<TaskFd, Errno> {
     let mut name = vec![0_u8; NAME_ROOM];
     let mut attr = TaskFdQueryAttr {
-        pid: std::process::id(),
-        fd: fd.as_raw_fd() as u32,
+        pid,
+        fd,
         buf_len: NAME_ROOM as u32,
         buf: name.as_mut_ptr() as u64,
         ..TaskFdQueryAttr::default()

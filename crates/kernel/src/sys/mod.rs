@@ -31,7 +31,7 @@ pub use info::{
     prog_map_ids,
 };
 pub use link::{LinkExtra, link_create, raw_tracepoint_open};
-pub use link_info::{LinkRecord, TaskFd, link_record, task_fd_query};
+pub use link_info::{LinkRecord, TaskFd, link_record, task_fd_query, task_fd_query_of};
 pub use link_ops::{iter_create, link_detach, link_update};
 pub use map::{MapCreate, MapFd, freeze, get_pinned, pin};
 pub use mapping::Mapping;

@@ -18,6 +18,8 @@ pub struct HeldProg {
     pub pinned: Vec<PathBuf>,
     /// Processes with a descriptor of it.
     pub pids: Vec<Holder>,
+    /// Processes with a perf event that runs it: all that holds it where it is attached by an ioctl.
+    pub by_event: Vec<Holder>,
 }
 
 /// A map of the kernel.
@@ -73,7 +75,10 @@ impl HeldProg {
     pub(super) fn new(prog: ProgEntry, holders: &Holders) -> HeldProg {
         let id = prog.id;
         let (pinned, pids) = of(holders, Kind::Prog, id);
-        HeldProg { prog, pinned, pids }
+        let events = holders.events().iter().filter(|event| event.prog_id == id);
+        let mut by_event: Vec<Holder> = events.map(|event| event.holder.clone()).collect();
+        by_event.dedup();
+        HeldProg { prog, pinned, pids, by_event }
     }
 }
 
