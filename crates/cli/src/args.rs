@@ -31,7 +31,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Show what is in a BPF object, or in the kernel: programs, maps, BTF, instructions, machine code.
     Inspect(InspectArgs),
-    /// List the kernel's programs, maps and links, and who holds them.
+    /// List the kernel's programs, maps, links and perf events that run programs, and who holds them.
     List(ListArgs),
     /// Would each kernel release accept the programs of BPF objects, and if not, why?
     Check(crate::check::args::CheckArgs),
@@ -63,13 +63,19 @@ pub struct RunArgs {
     /// Attach a program whose section names no function, or to another function than its section's: [PROG=]PATH:FUNC[+OFFSET].
     ///
     /// In the kernel backend, what is right for the program's kind: FUNC[+OFFSET] for a kprobe, CATEGORY:NAME for a
-    /// tracepoint. PATH is a library or an executable; PATH:0xOFFSET is an offset in the file, for programs without symbols. Without PROG:
+    /// tracepoint, bpf_map_elem:MAP for an iterator over a map of the object. PATH is a library or an executable; PATH:0xOFFSET is an offset in the file, for programs without symbols. Without PROG:
     /// every program whose section names none. Given several times for a program, it is attached to each.
     #[arg(short, long = "attach", value_name = "[PROG=]TARGET")]
     pub attach: Vec<String>,
     /// The number that bpf_get_attach_cookie returns; PROG=NUMBER for one program. Decimal or 0x and hexadecimal.
     #[arg(long = "cookie", value_name = "[PROG=]NUMBER", value_parser = parse_cookie)]
     pub cookies: Vec<ForProg<u64>>,
+    /// The context of a program of type SYSCALL: the bytes of this file; PROG=FILE for one program (kernel backend).
+    ///
+    /// Such a program is run once, when everything else is attached. Without a file its context is zeros, as many as the type
+    /// has that its argument points to. The context is shown as the program left it.
+    #[arg(long = "ctx", value_name = "[PROG=]FILE")]
+    pub contexts: Vec<String>,
     /// Set a global variable of the object before it is loaded.
     #[arg(short = 'G', long = "set-global", value_name = "NAME=VALUE")]
     pub globals: Vec<String>,
@@ -123,7 +129,7 @@ pub struct ListArgs {
     /// What to list; everything when it is not given.
     #[arg(value_enum)]
     pub what: Option<Listed>,
-    /// JSON in bpftool's field names: an array of what was asked for, or an object with all three.
+    /// JSON in bpftool's field names: an array of what was asked for, or an object with all four.
     #[arg(long)]
     pub json: bool,
 }
@@ -140,6 +146,8 @@ pub enum Listed {
     /// Links.
     #[value(alias = "link")]
     Links,
+    /// Perf events that run programs: probes and tracepoints, with their processes.
+    Perf,
 }
 
 /// `stylet inspect`.
@@ -184,7 +192,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The program of `[PROG=]CHOICE`, and the choice.
-fn for_prog(text: &str) -> (Option<String>, &str) {
+pub fn for_prog(text: &str) -> (Option<String>, &str) {
     match text.split_once('=') {
         Some((prog, choice)) => (Some(prog.to_owned()), choice),
         None => (None, text),

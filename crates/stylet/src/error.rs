@@ -47,6 +47,16 @@ pub enum Error {
         /// The names there are.
         known: Vec<String>,
     },
+    /// No map of that name.
+    #[error("{}: no map '{name}' (it has: {})", object.display(), known.join(", "))]
+    NoSuchMap {
+        /// The object.
+        object: PathBuf,
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
     /// No global variable of that name.
     #[error("{}: no global variable '{name}' (it has: {})", object.display(), known.join(", "))]
     NoSuchGlobal {
@@ -223,8 +233,8 @@ pub enum Error {
     },
     /// A program whose section names no target, and none was given.
     #[error(
-        "{}: program '{prog}' (SEC(\"{section}\")) names no function: give one with --attach {prog}=PATH:FUNC",
-        object.display()
+        "{}: program '{prog}' (SEC(\"{section}\")) names no function: give one with --attach {prog}={}",
+        object.display(), place_of(section)
     )]
     NoTarget {
         /// The object.
@@ -262,13 +272,16 @@ pub enum Error {
         /// `instructions` or `machine code`.
         what: &'static str,
     },
-    /// A program of a kind that is not attached to anything.
-    #[error("program '{prog}' (SEC(\"{section}\")) is of a kind that is not attached here")]
-    Unattachable {
+    /// A program that is run with a context that does not fit it.
+    #[error(
+        "program '{prog}' does not run with a context of {len} bytes: it uses more, or the kernel takes no such size (65535 \
+         at most); give it one with --ctx {prog}=FILE"
+    )]
+    Context {
         /// The program.
         prog: String,
-        /// Its section.
-        section: String,
+        /// Bytes that it was given.
+        len: usize,
     },
     /// No such process.
     #[error("process {pid}: {source}")]
@@ -300,6 +313,17 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+}
+
+/// The form of what a section leaves open.
+fn place_of(section: &str) -> &'static str {
+    match section.split(['/', '.']).next().unwrap_or_default() {
+        "kprobe" | "kretprobe" | "fentry" | "fexit" | "fmod_ret" => "FUNC",
+        "ksyscall" | "kretsyscall" => "SYSCALL",
+        "tracepoint" | "tp" => "CATEGORY:NAME",
+        "raw_tracepoint" | "raw_tp" | "tp_btf" => "NAME",
+        _ => "PATH:FUNC",
+    }
 }
 
 fn advice_suffix(advice: &str) -> String {

@@ -22,7 +22,7 @@ pub use error::{Error, Fault};
 pub use prepare::{SpecNames, source_line, types_as_c};
 pub use session::{
     AttachOptions, AttachReport, Attached, Ended, Entry, Event, EventSource, ForProg, LoadOptions,
-    Lost, MapView, Override, Printk, ProgStats, Session, TargetId,
+    Lost, MapView, OnceOutput, Override, Printk, ProgStats, Session, TargetId,
 };
 pub use stylet_object::{AttachTarget, MapKind, MapSpec, ProgSpec, Spec};
 pub use symbolize::{Mappings, Symbolizer};

@@ -4,6 +4,7 @@ mod decode;
 mod hist;
 mod live;
 pub mod maps;
+mod once;
 mod plan;
 mod stacks;
 
@@ -15,7 +16,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use stylet::{AttachOptions, Ended, Error, LoadOptions, Object, Session, TargetId};
+use stylet::{AttachOptions, Ended, Error, ForProg, LoadOptions, Object, Session, TargetId};
 
 /// Longest sleep between two looks at the rings.
 const IDLE: Duration = Duration::from_millis(20);
@@ -29,6 +30,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
     plan::check(args);
     let objects = plan::open(args)?;
     let attach = plan::attach_options(args)?;
+    let contexts = once::contexts(args, &objects)?;
     let stop = stop_flag()?;
     let mut session = match args.backend {
         Backend::User => Session::user()?,
@@ -47,7 +49,8 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         eprintln!("warning: what programs print is not shown: {reason}");
     }
     let mut live = Live::new(&session, args)?;
-    let result = trace(args, &mut session, &attach, &stop, &mut live);
+    let result = trace(args, &mut session, (&attach, &contexts), &stop, &mut live)
+        .and_then(|()| once::iterate(args, &session));
     // Whatever happened, the processes are left as they were.
     let detached = session.detach_all();
     live.drain(&session)?;
@@ -60,7 +63,7 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
 fn trace(
     args: &RunArgs,
     session: &mut Session,
-    attach: &AttachOptions,
+    (attach, contexts): (&AttachOptions, &[ForProg<Vec<u8>>]),
     stop: &AtomicBool,
     live: &mut Live,
 ) -> Result<(), Error> {
@@ -87,7 +90,11 @@ fn trace(
     if let Some(folder) = &args.pin {
         session.pin(folder)?;
     }
-    eprintln!("{}", plan::attached_line(&report, session));
+    if !report.attached.is_empty() {
+        eprintln!("{}", plan::attached_line(&report, session));
+    }
+    once::run(args, session, contexts)?;
+    let waits = once::waits(session);
     for &target in &targets {
         live.snapshot(session, target);
         session.resume(target);
@@ -95,8 +102,11 @@ fn trace(
     let began = Instant::now();
     let mut snapshot = Instant::now();
     let mut idle = Duration::from_millis(1);
-    // Without a process it goes on until it is stopped.
-    let over = |session: &Session| !targets.is_empty() && session.alive() == 0;
+    // Without a process it goes on until it is stopped, unless nothing is attached that would run.
+    let over = |session: &Session| match command {
+        None if !waits => true,
+        _ => !targets.is_empty() && session.alive() == 0,
+    };
     while !stop.load(Ordering::Relaxed) && !over(session) && !live.is_full() {
         if args.duration.is_some_and(|d| began.elapsed() >= d) {
             break;

@@ -22,6 +22,7 @@ pub fn trials() -> Vec<Trial> {
         kernel("kernel_pins", pins),
         kernel("kernel_btf_file", btf_file),
         kernel("list_as_bpftool", list_as_bpftool),
+        kernel("list_perf_events_as_bpftool", list_perf_events),
         kernel("inspect_kernel_program", inspect_program),
         kernel("inspect_kernel_map", inspect_map),
         kernel("inspect_kernel_nothing", inspect_nothing),
@@ -286,6 +287,32 @@ fn list_as_bpftool() {
     tracer.signal(rustix::process::Signal::INT);
     tracer.finish();
     target.quit();
+}
+
+/// A program that is attached by an ioctl is held by a perf event alone, once its own descriptor is closed; both tell who has it.
+fn list_perf_events() {
+    for method in ["perf", "link"] {
+        let target = Target::start();
+        let tracer = trace("calls", &target, &["--method", method]);
+        let pid = tracer.pid().as_raw_pid();
+        let of_tracer = |list: &Value| -> Vec<Value> {
+            let list = list.as_array().cloned().unwrap_or_default();
+            list.into_iter().filter(|event| event["pid"] == pid).collect()
+        };
+        let ours = of_tracer(&run("list perf --json").json()[0]);
+        assert_eq!(ours.len(), 1, "{method}");
+        assert_eq!(ours[0]["prog_id"], held_by(pid, "progs")[0], "{method}");
+        assert_eq!(ours[0]["fd_type"], "uprobe");
+        run("list perf").shows(&[&format!("stylet ({pid})"), "libc.so.6"]);
+        match bpftool(&["-j", "perf", "show"]) {
+            // It lists the link's descriptor, too, where there is one.
+            Some(theirs) => assert!(of_tracer(&theirs).contains(&ours[0]), "{theirs}\n{ours:?}"),
+            None => println!("skipped: no bpftool"),
+        }
+        tracer.signal(rustix::process::Signal::INT);
+        tracer.finish();
+        target.quit();
+    }
 }
 
 /// What bpftool says as JSON; `None` where there is none that works.

@@ -13,6 +13,7 @@ mod kernel;
 mod kfuncs;
 mod lifecycle;
 mod maps;
+mod once;
 mod target;
 mod tools;
 
@@ -36,6 +37,7 @@ fn main() {
         lifecycle::trials(),
         kfuncs::trials(),
         maps::trials(),
+        once::trials(),
     ];
     libtest_mimic::run(&args, trials.into_iter().flatten().collect()).exit();
 }

@@ -1,18 +1,17 @@
 //! Programs to where their sections, or overrides, say.
 
 use super::Session;
-use super::session::AttachedLink;
+use super::once;
+use super::session::{AttachedLink, Loaded};
 use crate::session::place::{self, Outcome};
 use crate::session::{AttachOptions, AttachReport, ForProg, TargetId};
 use crate::{Error, Object};
 use stylet_kernel::attach::{
-    self, ALL_PROCESSES, IterOpts, KprobeMultiOpts, KprobeOpts, KsyscallOpts, Method,
-    PerfEventOpts, PerfMethod, Places, RawTpOpts, Sampling, TracepointOpts, TracingOpts,
-    UprobeMultiOpts, UprobeOpts, UsdtOpts,
+    self, ALL_PROCESSES, AutoOpts, IterTarget, Method, PerfEventOpts, Sampling,
 };
 use stylet_kernel::{Kernel, Link, LinkDetails, Prog};
 use stylet_object::{AttachTarget, ProgSpec};
-use stylet_uapi::ProgType;
+use stylet_uapi::{AttachType, ProgType};
 
 /// How often a program of type PERF_EVENT runs on each CPU in a second, as profilers have it.
 const SAMPLES_PER_SECOND: u64 = 99;
@@ -20,6 +19,7 @@ const SAMPLES_PER_SECOND: u64 = 99;
 /// One wish: a program at a place, for a process or for all.
 struct Wish<'a> {
     kernel: &'a Kernel,
+    loaded: &'a Loaded,
     prog: &'a Prog,
     spec: &'a ProgSpec,
     to: &'a AttachTarget,
@@ -29,7 +29,7 @@ struct Wish<'a> {
 }
 
 impl Session {
-    /// Attaches every loaded program. Those for functions and markers of user space run for the targets' processes only, if
+    /// Attaches every loaded program, but for those of type SYSCALL, which are run ([`Session::run_once`]). Those for functions and markers of user space run for the targets' processes only, if
     /// there are any: for the process itself and its threads, and not for children that it forks. A program that can be
     /// attached nowhere is an error; one that can be attached in some targets only is a warning for the others.
     ///
@@ -43,14 +43,22 @@ impl Session {
         place::check_overrides(&options.overrides, self.objects.iter().map(|o| o.object()))?;
         let mut outcomes = Vec::new();
         let mut attached = Vec::new();
+        let mut runs = false;
         for (number, loaded) in self.objects.iter().enumerate() {
             for (index, (prog, spec)) in loaded.specs.iter().zip(loaded.progs()) {
+                if once::is_run(spec) {
+                    runs = true;
+                    continue;
+                }
                 if place::only_tail_called(&loaded.object, *index, &options.overrides) {
                     continue;
                 }
-                let all = self.attach_prog(&loaded.object, (prog, spec), targets, options);
+                let all = self.attach_prog(loaded, (prog, spec), targets, options);
                 note(all, (number, spec), &mut outcomes, &mut attached);
             }
+        }
+        if runs && outcomes.is_empty() {
+            return Ok(AttachReport::default());
         }
         let report = place::report(outcomes, |target| self.pid(target))?;
         self.attached.extend(attached);
@@ -60,11 +68,12 @@ impl Session {
     /// Attaches a program to each of its places, for each target where that makes a difference.
     fn attach_prog(
         &self,
-        object: &Object,
+        loaded: &Loaded,
         (prog, spec): (&Prog, &ProgSpec),
         targets: &[TargetId],
         options: &AttachOptions,
     ) -> Vec<(Option<TargetId>, Result<Link, Error>)> {
+        let object = &loaded.object;
         let places = match wanted(object, spec, options) {
             Ok(places) => places,
             Err(error) => return vec![(None, Err(error))],
@@ -77,6 +86,7 @@ impl Session {
             for target in each {
                 let wish = Wish {
                     kernel: &self.kernel,
+                    loaded,
                     prog,
                     spec,
                     to,
@@ -119,8 +129,9 @@ fn note(
 ) {
     for (target, result) in all {
         let result = result.map(|link| {
-            let sites = sites(&link);
-            attached.push(AttachedLink { prog: spec.name.clone(), link });
+            let sites = sites(spec, &link);
+            let iterates = once::iterates(spec);
+            attached.push(AttachedLink { prog: spec.name.clone(), link, iterates });
             sites
         });
         place::merge(outcomes, target, (object, &spec.name), result);
@@ -141,13 +152,14 @@ fn wanted(
 }
 
 fn is_of_processes(to: &AttachTarget) -> bool {
-    matches!(
-        to,
-        AttachTarget::Uprobe { .. }
-            | AttachTarget::UprobeMulti { .. }
-            | AttachTarget::Usdt { .. }
-            | AttachTarget::None
-    )
+    matches!(to, AttachTarget::Iter { target } if target.starts_with("task"))
+        || matches!(
+            to,
+            AttachTarget::Uprobe { .. }
+                | AttachTarget::UprobeMulti { .. }
+                | AttachTarget::Usdt { .. }
+                | AttachTarget::None
+        )
 }
 
 fn in_object(object: &Object, error: Error) -> Error {
@@ -159,8 +171,18 @@ fn in_object(object: &Object, error: Error) -> Error {
     }
 }
 
-/// Number of places of a link.
-fn sites(link: &Link) -> usize {
+/// Number of places of a program's link: only those of many functions have to be asked for it.
+fn sites(spec: &ProgSpec, link: &Link) -> usize {
+    let many = [
+        AttachType::TRACE_KPROBE_MULTI,
+        AttachType::TRACE_KPROBE_SESSION,
+        AttachType::TRACE_UPROBE_MULTI,
+        AttachType::TRACE_UPROBE_SESSION,
+    ];
+    let is_marker = matches!(spec.sec.target, AttachTarget::Usdt { .. });
+    if !is_marker && !many.contains(&spec.sec.expected_attach_type) {
+        return link.len();
+    }
     let count = |details: &LinkDetails| match details {
         LinkDetails::KprobeMulti { funcs, .. } => funcs.len().max(1),
         LinkDetails::UprobeMulti { funcs, .. } => funcs.len().max(1),
@@ -171,88 +193,62 @@ fn sites(link: &Link) -> usize {
 
 impl Wish<'_> {
     fn attach(&self) -> Result<Link, Error> {
-        let (kernel, prog, to) = (self.kernel, self.prog, self.to);
-        let (pid, cookie, method) = (self.pid, self.cookie, self.method);
-        if let Some(opts) = KprobeOpts::from_target(to) {
-            return Ok(attach::kprobe(kernel, prog, &KprobeOpts { cookie, method, ..opts })?);
-        }
-        if let Some(opts) = UprobeOpts::from_target(to) {
-            return Ok(attach::uprobe(kernel, prog, &UprobeOpts { pid, cookie, method, ..opts })?);
-        }
-        if let Some(opts) = KsyscallOpts::from_target(to) {
-            return Ok(attach::ksyscall(kernel, prog, &KsyscallOpts { cookie, method, ..opts })?);
-        }
-        self.only(
-            Method::Auto,
-            "an explicit method is for single kprobes, uprobes and system calls",
-        )?;
-        if let Some(opts) = UsdtOpts::from_target(to) {
-            return Ok(attach::usdt(kernel, prog, &UsdtOpts { pid, cookie, ..opts })?);
-        }
-        if let Some(opts) = KprobeMultiOpts::from_target(to) {
-            self.no_cookie()?;
-            return Ok(attach::kprobe_multi(kernel, prog, &opts)?);
-        }
-        if let Some(mut opts) = UprobeMultiOpts::from_target(to) {
-            // One function by its name may have a cookie.
-            match opts.places.clone() {
-                Places::Pattern(name) if cookie != 0 && !name.contains(['*', '?']) => {
-                    opts.places = Places::Functions(vec![name]);
-                    opts.cookies = vec![cookie];
-                }
-                _ => self.no_cookie()?,
-            }
-            return Ok(attach::uprobe_multi(kernel, prog, &UprobeMultiOpts { pid, ..opts })?);
-        }
-        self.others()
+        self.check()?;
+        let iter = match self.to {
+            AttachTarget::Iter { target } => self.iterated(target)?,
+            _ => IterTarget::All,
+        };
+        let sampling = Sampling::Frequency(SAMPLES_PER_SECOND);
+        let pid = u32::try_from(self.pid).ok();
+        let opts = AutoOpts {
+            target: Some(self.to.clone()),
+            pid: self.pid,
+            cookie: self.cookie,
+            method: self.method,
+            event: Some(PerfEventOpts { pid, ..PerfEventOpts::cpu_clock(sampling) }),
+            iter,
+        };
+        Ok(attach::auto(self.kernel, self.prog, &opts)?)
     }
 
-    fn others(&self) -> Result<Link, Error> {
-        let (kernel, prog, cookie) = (self.kernel, self.prog, self.cookie);
-        Ok(match self.to {
-            AttachTarget::Tracepoint { category, name } => {
-                let event = Some((category.as_str(), name.as_str()));
-                let opts = TracepointOpts { event, method: PerfMethod::Auto, cookie };
-                attach::tracepoint(kernel, prog, &opts)?
+    /// Refuses choices that a place does not have.
+    fn check(&self) -> Result<(), Error> {
+        let wrong = |reason| Err(Error::AttachSyntax { text: self.spec.name.clone(), reason });
+        let is_single = matches!(
+            self.to,
+            AttachTarget::Kprobe { .. }
+                | AttachTarget::Uprobe { .. }
+                | AttachTarget::Ksyscall { .. }
+        );
+        if self.method != Method::Auto && !is_single {
+            return wrong("an explicit method is for single kprobes, uprobes and system calls");
+        }
+        match self.to {
+            _ if self.cookie == 0 => Ok(()),
+            AttachTarget::KprobeMulti { pattern, .. }
+            | AttachTarget::UprobeMulti { pattern, .. }
+                if pattern.contains(['*', '?']) =>
+            {
+                wrong("a pattern takes no cookie")
             }
-            AttachTarget::RawTracepoint { name, .. } => {
-                let opts = RawTpOpts { name: Some(name), cookie, ..RawTpOpts::default() };
-                attach::raw_tracepoint(kernel, prog, &opts)?
-            }
-            AttachTarget::Tracing { .. } => {
-                attach::tracing(kernel, prog, &TracingOpts { cookie, ..TracingOpts::default() })?
-            }
-            AttachTarget::Lsm { .. } => {
-                attach::lsm(kernel, prog, &TracingOpts { cookie, ..TracingOpts::default() })?
-            }
-            AttachTarget::Iter { .. } => attach::iter(kernel, prog, &IterOpts::default())?,
-            AttachTarget::None if prog.prog_type() == ProgType::PERF_EVENT => {
-                let sampling = Sampling::Frequency(SAMPLES_PER_SECOND);
-                let pid = u32::try_from(self.pid).ok();
-                let opts = PerfEventOpts { pid, cookie, ..PerfEventOpts::cpu_clock(sampling) };
-                attach::perf_event(kernel, prog, &opts)?
-            }
-            _ => {
-                return Err(Error::Unattachable {
-                    prog: self.spec.name.clone(),
-                    section: self.spec.section.clone(),
-                });
-            }
-        })
+            AttachTarget::Iter { .. } => wrong("an iterator has no cookie"),
+            _ => Ok(()),
+        }
     }
 
-    fn only(&self, method: Method, reason: &'static str) -> Result<(), Error> {
-        if self.method == method {
-            return Ok(());
+    /// What an iterator goes over: one process's tasks; the elements of a map, `bpf_map_elem:MAP`; or everything.
+    fn iterated(&self, target: &str) -> Result<IterTarget<'_>, Error> {
+        if let Some((_, name)) = target.split_once(':') {
+            let found = self.loaded.object.spec.map_idx(name);
+            return match found.and_then(|index| self.loaded.maps().get(index)) {
+                Some(map) => Ok(IterTarget::Map(map)),
+                None => Err(Error::NoSuchMap {
+                    object: self.loaded.object.path.clone(),
+                    name: name.to_owned(),
+                    known: self.loaded.object.spec.maps.iter().map(|m| m.name.clone()).collect(),
+                }),
+            };
         }
-        Err(Error::AttachSyntax { text: self.spec.name.clone(), reason })
-    }
-
-    fn no_cookie(&self) -> Result<(), Error> {
-        if self.cookie == 0 {
-            return Ok(());
-        }
-        let reason = "a pattern takes no cookie";
-        Err(Error::AttachSyntax { text: self.spec.name.clone(), reason })
+        Ok(u32::try_from(self.pid).map_or(IterTarget::All, IterTarget::Process))
     }
 }

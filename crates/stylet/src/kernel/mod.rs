@@ -3,6 +3,7 @@
 mod attach;
 mod find;
 mod held;
+mod once;
 mod process;
 mod read;
 mod session;
@@ -14,6 +15,6 @@ pub use held::{
 };
 pub use session::{Loaded, Session};
 pub use stylet_kernel::attach::Method;
-pub use stylet_kernel::list::{Holder, Holders, Kind, MapEntry, ProgEntry};
+pub use stylet_kernel::list::{HeldEvent, Holder, Holders, Kind, MapEntry, ProgEntry};
 pub use stylet_kernel::sys::{DumpWish, FuncRecord, LineRecord, ProgDump};
 pub use stylet_kernel::{Kernel, LinkDetails, LinkInfo};

@@ -26,7 +26,12 @@ impl Session {
     /// # Errors
     /// [`Error::NoProcess`].
     pub fn attach_pid(&mut self, pid: i32) -> Result<TargetId, Error> {
-        let gone = |source| Error::NoProcess { pid, source };
+        // That a file of /proc is missing says no more to whom gave the id.
+        let none = std::io::Error::from(rustix::io::Errno::SRCH);
+        let gone = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => Error::NoProcess { pid, source: none },
+            _ => Error::NoProcess { pid, source },
+        };
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(gone)?;
         let tgid = status.lines().find_map(|l| l.strip_prefix("Tgid:")?.trim().parse().ok());
         let pid = tgid.unwrap_or(pid);

@@ -38,6 +38,8 @@ pub struct Loaded {
 pub(super) struct AttachedLink {
     pub prog: String,
     pub link: Link,
+    /// It is an iterator's, to be read.
+    pub iterates: bool,
 }
 
 impl Loaded {

@@ -1,8 +1,8 @@
 //! A session of either backend.
 
 use super::{
-    AttachOptions, AttachReport, Ended, Event, LoadOptions, Lost, MapView, Printk, ProgStats,
-    TargetId,
+    AttachOptions, AttachReport, Ended, Event, ForProg, LoadOptions, Lost, MapView, OnceOutput,
+    Printk, ProgStats, TargetId,
 };
 use crate::{Error, Object, kernel, user};
 use std::ffi::OsString;
@@ -92,6 +92,28 @@ impl Session {
         options: &AttachOptions,
     ) -> Result<AttachReport, Error> {
         both!(self, s => s.attach_all(targets, options))
+    }
+
+    /// Runs every program of type SYSCALL once, each with its context of `contexts`: the user backend has none.
+    ///
+    /// # Errors
+    /// Those of [`kernel::Session::run_once`].
+    pub fn run_once(&self, contexts: &[ForProg<Vec<u8>>]) -> Result<Vec<OnceOutput>, Error> {
+        match self {
+            Session::User(_) => Ok(Vec::new()),
+            Session::Kernel(s) => s.run_once(contexts),
+        }
+    }
+
+    /// Reads each iterator once: names and what was written. The user backend has none.
+    ///
+    /// # Errors
+    /// Those of [`kernel::Session::read_iters`].
+    pub fn read_iters(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
+        match self {
+            Session::User(_) => Ok(Vec::new()),
+            Session::Kernel(s) => s.read_iters(),
+        }
     }
 
     /// Process id of a target.

@@ -63,3 +63,18 @@ pub struct ProgStats {
     /// Runs refused because a program was under way there already, or (in the user backend) no CPU slot was free.
     pub misses: u64,
 }
+
+/// What a program gave that was run once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnceOutput {
+    /// Number of its object.
+    pub object: usize,
+    /// Its name.
+    pub prog: String,
+    /// What it returned.
+    pub retval: u32,
+    /// Its context afterwards.
+    pub ctx: Vec<u8>,
+    /// The context's type in the object's BTF, where the program's argument names one of that size.
+    pub ctx_type: Option<stylet_btf::TypeId>,
+}

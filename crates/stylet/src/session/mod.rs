@@ -12,7 +12,7 @@ pub(crate) mod process;
 mod target;
 
 pub use either::Session;
-pub use event::{Event, EventSource, Lost, Printk, ProgStats};
+pub use event::{Event, EventSource, Lost, OnceOutput, Printk, ProgStats};
 pub(crate) use map::Source;
 pub use map::{Entry, MapView};
 pub use options::{AttachOptions, AttachReport, Attached, ForProg, LoadOptions, Override};
