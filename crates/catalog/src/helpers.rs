@@ -58,16 +58,9 @@ fn variant(id: u32, prog_type: ProgType) -> Option<&'static FuncProto> {
 }
 
 /// Whether the hook of a cgroup program has a return value to ask for (`cgroup_common_func_proto`).
-fn has_retval(prog_type: ProgType, attach_type: AttachType) -> bool {
+fn has_retval(attach_type: AttachType) -> bool {
     use AttachType as A;
-    let cgroup = matches!(
-        prog_type,
-        ProgType::CGROUP_SKB
-            | ProgType::CGROUP_SOCK
-            | ProgType::CGROUP_SOCK_ADDR
-            | ProgType::SOCK_OPS
-    );
-    let without = matches!(
+    !matches!(
         attach_type,
         A::CGROUP_INET_INGRESS
             | A::CGROUP_INET_EGRESS
@@ -81,20 +74,60 @@ fn has_retval(prog_type: ProgType, attach_type: AttachType) -> bool {
             | A::CGROUP_INET4_GETSOCKNAME
             | A::CGROUP_INET6_GETSOCKNAME
             | A::CGROUP_UNIX_GETSOCKNAME
-    );
-    !(cgroup && without)
+    )
 }
 
-/// From which release on a helper that a TRACING program has goes with its attach type
-/// (`tracing_prog_func_proto`, `bpf_prog_has_trampoline`); 1.0 when there is no such condition.
+/// Whether the hook of a CGROUP_SOCK_ADDR program has the socket that options are set on (`sock_addr_func_proto`).
+fn has_sockopt(attach_type: AttachType) -> bool {
+    use AttachType as A;
+    matches!(
+        attach_type,
+        A::CGROUP_INET4_BIND
+            | A::CGROUP_INET6_BIND
+            | A::CGROUP_INET4_CONNECT
+            | A::CGROUP_INET6_CONNECT
+            | A::CGROUP_UNIX_CONNECT
+            | A::CGROUP_UDP4_RECVMSG
+            | A::CGROUP_UDP6_RECVMSG
+            | A::CGROUP_UNIX_RECVMSG
+            | A::CGROUP_UDP4_SENDMSG
+            | A::CGROUP_UDP6_SENDMSG
+            | A::CGROUP_UNIX_SENDMSG
+            | A::CGROUP_INET4_GETPEERNAME
+            | A::CGROUP_INET6_GETPEERNAME
+            | A::CGROUP_INET4_GETSOCKNAME
+            | A::CGROUP_INET6_GETSOCKNAME
+    )
+}
+
+/// Whether a helper goes with the hook of a cgroup program.
+fn fits_hook(id: HelperId, prog_type: ProgType, attach_type: AttachType) -> bool {
+    match (prog_type, id) {
+        (_, HelperId::GET_RETVAL | HelperId::SET_RETVAL) => has_retval(attach_type),
+        (ProgType::CGROUP_SOCKOPT, HelperId::SETSOCKOPT | HelperId::GETSOCKOPT) => {
+            attach_type == AttachType::CGROUP_SETSOCKOPT
+        }
+        (ProgType::CGROUP_SOCK_ADDR, HelperId::BIND) => matches!(
+            attach_type,
+            AttachType::CGROUP_INET4_CONNECT | AttachType::CGROUP_INET6_CONNECT
+        ),
+        (ProgType::CGROUP_SOCK_ADDR, HelperId::SETSOCKOPT | HelperId::GETSOCKOPT) => {
+            has_sockopt(attach_type)
+        }
+        _ => true,
+    }
+}
+
+/// From which release on a helper that a program type has goes with the attach type
+/// (for TRACING `tracing_prog_func_proto`, `bpf_prog_has_trampoline`); 1.0 when there is no such condition.
 fn attach_type_since(
     id: HelperId,
     prog_type: ProgType,
     attach_type: AttachType,
 ) -> Option<Release> {
     const ALWAYS: Option<Release> = Some(Release::new(1, 0));
-    if matches!(id, HelperId::GET_RETVAL | HelperId::SET_RETVAL) {
-        return ALWAYS.filter(|_| has_retval(prog_type, attach_type));
+    if !fits_hook(id, prog_type, attach_type) {
+        return None;
     }
     if prog_type != ProgType::TRACING {
         return ALWAYS;

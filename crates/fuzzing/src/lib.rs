@@ -9,6 +9,7 @@ pub mod mutate;
 pub mod object;
 pub mod seeds;
 pub mod sound;
+pub mod structured;
 pub mod verifier;
 
 use arbitrary::{Result, Unstructured};
@@ -26,6 +27,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("verifier_insns", verifier::insns),
     ("verifier_object", verifier::object),
     ("verifier_sound", sound::bounds),
+    ("verifier_structured", structured::verdicts),
 ];
 
 /// Runs the body of a target on raw bytes.

@@ -104,7 +104,7 @@ fn input<'a>(
 }
 
 /// A verdict is whole: facts for each slot, or an errno and a message.
-fn check(env: &Env, input: &ProgInput<'_>) {
+pub(crate) fn check(env: &Env, input: &ProgInput<'_>) {
     match verify(env, input) {
         Ok(prog) => {
             assert_eq!(prog.insns(), input.insns);

@@ -23,9 +23,9 @@ macro_rules! bodies {
     ($($name:ident)*) => { $( #[test] fn $name() { run(stringify!($name)); } )* };
 }
 
-bodies!(insn_slots insn_text btf_bytes btf_core object_bytes verifier_insns verifier_object verifier_sound);
+bodies!(insn_slots insn_text btf_bytes btf_core object_bytes verifier_insns verifier_object verifier_sound verifier_structured);
 
 #[test]
 fn every_body_is_run() {
-    assert_eq!(BODIES.len(), 8);
+    assert_eq!(BODIES.len(), 9);
 }
