@@ -127,6 +127,10 @@ features! {
     UNTRUSTED_MEM = 52, 6 . 17;
     /// Fields of map values that the kernel looks after: locks, timers, lists, kernel pointers.
     SPECIAL_FIELDS = 60, 5 . 1;
+    /// In the context of a traced function a pointer to anything but a structure is a number.
+    CTX_POINTERS_ARE_NUMBERS = 53, 7 . 0;
+    /// Raw tracepoint programs with BTF arguments may be sleepable.
+    SLEEPABLE_TRACEPOINTS = 54, 7 . 2;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

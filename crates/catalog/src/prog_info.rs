@@ -24,7 +24,7 @@ pub enum CtxKind {
     Fields,
 }
 
-/// Facts about a tracing program type.
+/// Facts about a program type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ProgTypeInfo {
     /// Program type.
@@ -157,6 +157,14 @@ static INFO: &[ProgTypeInfo] = &[
         )
     },
     ProgTypeInfo {
+        sleepable_since: Some(Release::new(5, 11)),
+        ..info(ProgType::LSM, CtxKind::BtfArgs, RAW_ARGS_SIZE, &[A::LSM_MAC, A::LSM_CGROUP])
+    },
+    ProgTypeInfo {
+        sleepable_since: Some(Release::new(6, 2)),
+        ..info(ProgType::STRUCT_OPS, CtxKind::BtfArgs, RAW_ARGS_SIZE, ANY)
+    },
+    ProgTypeInfo {
         sleepable_since: Some(Release::new(5, 14)),
         ..info(ProgType::SYSCALL, CtxKind::Syscall, u16::MAX as u32, NONE)
     },
@@ -195,8 +203,10 @@ impl ProgTypeInfo {
     pub fn return_range(&self, attach_type: A) -> Option<(i32, i32)> {
         match (self.prog_type, attach_type) {
             (ProgType::KPROBE, A::TRACE_KPROBE_SESSION | A::TRACE_UPROBE_SESSION) => Some((0, 1)),
-            (ProgType::TRACING, A::TRACE_FENTRY | A::TRACE_FEXIT) => Some((0, 0)),
-            (ProgType::TRACING, A::TRACE_ITER | A::TRACE_FSESSION) => Some((0, 1)),
+            (ProgType::TRACING, A::TRACE_FENTRY | A::TRACE_FEXIT | A::TRACE_FSESSION) => {
+                Some((0, 0))
+            }
+            (ProgType::TRACING, A::TRACE_ITER) => Some((0, 1)),
             (ProgType::CGROUP_SOCK_ADDR, A::CGROUP_INET4_BIND | A::CGROUP_INET6_BIND)
             | (ProgType::CGROUP_SKB, A::CGROUP_INET_EGRESS) => Some((0, 3)),
             (ProgType::CGROUP_SOCK_ADDR, hook) if ONLY_ONE.contains(&hook) => Some((1, 1)),
@@ -232,7 +242,7 @@ mod tests {
         assert_eq!(size(ProgType::TRACEPOINT), Some((8, 8192)));
         assert_eq!(size(ProgType::PERF_EVENT), Some((0, 184)));
         assert_eq!(size(ProgType::RAW_TRACEPOINT), Some((0, 96)));
-        assert_eq!(size(ProgType::STRUCT_OPS), None);
+        assert_eq!(size(ProgType::EXT), None);
     }
 
     #[test]

@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
             true => start + (off - start) / sized.elem_size * sized.elem_size,
             false => start,
         };
-        let texts = || (name_of(self.btf, member.name_off).to_string(), struct_name.to_string());
+        let texts = || (name_of(self.btf, member.name_off).into(), struct_name.into());
         match sized.elem {
             Type::Struct(_) | Type::Union(_) if off == at => Ok(Place::Start(sized.elem_id)),
             Type::Struct(_) | Type::Union(_) => Ok(Place::Inside(sized.elem_id, off - at)),
@@ -216,6 +216,7 @@ impl<'a> Walk<'a> {
                 if sized.elem_size != self.size || off != at {
                     let (field, struct_name) = texts();
                     let size = self.size as u32;
+                    let off = off as i32;
                     let kind = Kind::PartOfPointer { field, at, struct_name, off, size };
                     return Err(Reject::acces(kind));
                 }
@@ -233,7 +234,7 @@ impl<'a> Walk<'a> {
             // An array of numbers may be used as a piece of memory.
             _ if off + self.size > end && !self.untrusted => {
                 let (field, struct_name) = texts();
-                let size = self.size as u32;
+                let (size, off) = (self.size as u32, off as i32);
                 Err(Reject::acces(Kind::BeyondMember { field, end, struct_name, off, size }))
             }
             _ => Ok(Place::Done(Found::Scalar)),

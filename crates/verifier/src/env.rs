@@ -130,6 +130,8 @@ pub(crate) struct Verifier<'a> {
     pub branches_seen: Vec<u8>,
     /// Function that runs after `bpf_throw`.
     pub exception_cb: Option<usize>,
+    /// What a program of the BTF kinds attaches to.
+    pub attached: Option<crate::attach::Attached<'a>>,
 }
 
 /// Steps of the path that are kept.
@@ -169,6 +171,7 @@ impl<'a> Verifier<'a> {
             facts: Facts { insns: vec![Default::default(); n], ..Facts::default() },
             branches_seen: vec![0; n],
             exception_cb: None,
+            attached: None,
         }
     }
 

@@ -82,8 +82,10 @@ pub enum RejectionKind {
     NoProgType { prog_type: stylet_uapi::ProgType },
     #[error("programs of type {prog_type} have no expected attach type {attach_type}")]
     NoAttachType { prog_type: stylet_uapi::ProgType, attach_type: stylet_uapi::AttachType },
-    #[error("programs of type {prog_type} cannot be sleepable here")]
-    CannotSleep { prog_type: stylet_uapi::ProgType },
+    #[error(
+        "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can be sleepable"
+    )]
+    CannotSleep,
     #[error("the program has {count} instructions")]
     InsnCount { count: u32 },
 
@@ -129,6 +131,23 @@ pub enum RejectionKind {
     AbnormalReturnWithoutBtf { what: &'static str },
     #[error("{what} is only allowed in functions that return 'int'.")]
     AbnormalReturn { what: &'static str },
+    // What programs attach to.
+    #[error("Tracing programs must provide btf_id")]
+    NoAttachBtfId,
+    #[error("attach_btf_id {id} {what}")]
+    AttachBtfId { id: u32, what: String },
+    #[error("The function {name} {what}")]
+    TracedFunction { name: String, what: String },
+    #[error("{name} is not sleepable")]
+    NotSleepable { name: String },
+    #[error("{name}() is not modifiable")]
+    NotModifiable { name: String },
+    #[error("Attaching tracing programs to function '{name}' is rejected.")]
+    AttachDenied { name: String },
+    #[error("Attaching fexit/fsession/fmod_ret to __noreturn function '{name}' is rejected.")]
+    AttachNoReturn { name: String },
+    #[error("LSM programs must have a GPL compatible license")]
+    LsmNeedsGpl,
 
     // Encoding.
     #[error("{insn} uses reserved fields")]
@@ -265,11 +284,11 @@ pub enum RejectionKind {
     #[error(
         "access beyond the end of member {field} (mend:{end}) in struct {struct_name} with off {off} size {size}"
     )]
-    BeyondMember { field: String, end: i64, struct_name: String, off: i64, size: u32 },
+    BeyondMember { field: Box<str>, end: i64, struct_name: Box<str>, off: i32, size: u32 },
     #[error(
         "cannot access ptr member {field} with moff {at} in struct {struct_name} with off {off} size {size}"
     )]
-    PartOfPointer { field: String, at: i64, struct_name: String, off: i64, size: u32 },
+    PartOfPointer { field: Box<str>, at: i64, struct_name: Box<str>, off: i32, size: u32 },
     #[error("struct {struct_name} doesn't have field at offset {off}")]
     NoSuchField { struct_name: String, off: i64 },
     #[error("field {field} doesn't have size")]
@@ -327,6 +346,8 @@ pub enum RejectionKind {
     SubprogReturnNotScalar { ty: TypeName },
     #[error("{context} the register R{reg} is not a known value ({ty})")]
     ReturnNotKnown { context: &'static str, reg: u8, ty: TypeName },
+    #[error("Note, BPF_LSM_CGROUP that attach to void LSM hooks can't modify return value!")]
+    CannotModifyVoid,
     #[error("Caller passes invalid args into func#{func} ('{name}')")]
     InvalidGlobalArgs { func: u32, name: String },
     #[error("Global functions need valid BTF")]
@@ -403,6 +424,20 @@ pub enum RejectionKind {
     LdAbsNeedsSkb,
 
     // Helpers.
+    #[error("helper call is not allowed in probe")]
+    NotInProbe,
+    #[error("Possibly NULL pointer passed to helper arg{arg}")]
+    NullToHelper { arg: u8 },
+    #[error("R{reg} is of type {have} but {want} is expected")]
+    HelperObject { reg: u8, have: String, want: &'static str },
+    #[error("{helper}() may write into memory pointed by R{reg} type={ty}")]
+    HelperMayWrite { helper: &'static str, reg: u8, ty: TypeName },
+    #[error("get_local_storage() doesn't support non-zero flags")]
+    LocalStorageFlags,
+    #[error("cannot update sockmap in this context")]
+    CannotUpdateSockmap,
+    #[error("invalid arg_type for sockmap/sockhash")]
+    SockmapArg,
     #[error("expected prog array map for tail call")]
     ExpectedProgArray,
     #[error("Syscall programs can only be sleepable")]
@@ -506,6 +541,20 @@ pub enum RejectionKind {
 
     #[error("the prog does not allow writes to packet data")]
     NoPacketWrites,
+    #[error("Unknown type ID {id} passed to kfunc bpf_rdonly_cast")]
+    RdonlyCastUnknown { id: u64 },
+    #[error("kfunc bpf_rdonly_cast type ID argument must be of a struct{}", if *or_void { " or void" } else { "" })]
+    RdonlyCastType { or_void: bool },
+    #[error("kern ctx type id {id} is not a struct")]
+    KernCtxNotStruct { id: u32 },
+    #[error("unexpected __bpf_trap() due to uninitialized variable?")]
+    Trap,
+    #[error("css_task_iter is only allowed in bpf_lsm, bpf_iter and sleepable progs")]
+    CssTaskIter,
+    #[error("ldimm64 insn specifies invalid btf_id {id}.")]
+    InvalidKsymId { id: i32 },
+    #[error("pseudo btf_id {id} in ldimm64 isn't KIND_VAR or KIND_FUNC")]
+    KsymKind { id: i32 },
     #[error("kernel func {name} requires RCU critical section protection")]
     KfuncNeedsRcu { name: String },
     #[error("invalid kernel function call not eliminated in verifier pass")]

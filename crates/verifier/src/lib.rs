@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+mod attach;
 mod backtrack;
 mod bounds;
 mod btf_walk;

@@ -69,8 +69,14 @@ impl RegFlags {
     pub const DYNPTR_LOCAL: RegFlags = RegFlags(1 << 8);
     /// Memory of a dynptr of a ring buffer (`DYNPTR_TYPE_RINGBUF`).
     pub const DYNPTR_RINGBUF: RegFlags = RegFlags(1 << 9);
-    /// Either of them (`DYNPTR_TYPE_FLAG_MASK`).
-    pub const DYNPTR_MASK: RegFlags = RegFlags(3 << 8);
+    /// Memory of a dynptr of a packet (`DYNPTR_TYPE_SKB`, `DYNPTR_TYPE_XDP`, `DYNPTR_TYPE_SKB_META`).
+    pub const DYNPTR_SKB: RegFlags = RegFlags(1 << 16);
+    pub const DYNPTR_XDP: RegFlags = RegFlags(1 << 17);
+    pub const DYNPTR_SKB_META: RegFlags = RegFlags(1 << 18);
+    /// Any of the three.
+    pub const DYNPTR_PACKET: RegFlags = RegFlags(7 << 16);
+    /// Any dynptr's (`DYNPTR_TYPE_FLAG_MASK`).
+    pub const DYNPTR_MASK: RegFlags = RegFlags(3 << 8 | 7 << 16);
     /// An object of the program's own type (`MEM_ALLOC`): `aux` is an id in the program's BTF, not the target's.
     pub const ALLOC: RegFlags = RegFlags(1 << 10);
     /// What makes an unreferenced pointer one that the kernel vouches for (`BPF_REG_TRUSTED_MODIFIERS`).
@@ -104,6 +110,12 @@ pub(crate) enum DynptrType {
     Local,
     /// A record of a ring buffer.
     Ringbuf,
+    /// A packet's `struct sk_buff`.
+    Skb,
+    /// A packet's `struct xdp_buff`.
+    Xdp,
+    /// The metadata before a packet.
+    SkbMeta,
 }
 
 impl DynptrType {
@@ -112,21 +124,32 @@ impl DynptrType {
         self == DynptrType::Ringbuf
     }
 
+    /// As the log names it (`dynptr_type_str`).
+    pub fn name(self) -> &'static str {
+        match self {
+            DynptrType::Local => "local",
+            DynptrType::Ringbuf => "ringbuf",
+            DynptrType::Skb => "skb",
+            DynptrType::Xdp => "xdp",
+            DynptrType::SkbMeta => "skb_meta",
+        }
+    }
+
     /// Flag of memory that a slice of the dynptr gives (`get_dynptr_type_flag`).
     pub fn flag(self) -> RegFlags {
         match self {
             DynptrType::Local => RegFlags::DYNPTR_LOCAL,
             DynptrType::Ringbuf => RegFlags::DYNPTR_RINGBUF,
+            DynptrType::Skb => RegFlags::DYNPTR_SKB,
+            DynptrType::Xdp => RegFlags::DYNPTR_XDP,
+            DynptrType::SkbMeta => RegFlags::DYNPTR_SKB_META,
         }
     }
 }
 
 impl core::fmt::Display for DynptrType {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(match self {
-            DynptrType::Local => "local",
-            DynptrType::Ringbuf => "ringbuf",
-        })
+        f.write_str(self.name())
     }
 }
 

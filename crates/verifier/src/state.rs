@@ -87,6 +87,8 @@ pub(crate) enum CallbackKind {
     UserRingbuf,
     /// A timer's or work queue's: it runs later, on its own.
     Async,
+    /// `bpf_find_vma`.
+    FindVma,
 }
 
 /// One frame.

@@ -3,7 +3,7 @@
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
-use stylet_catalog::{CtxKind, Env};
+use stylet_catalog::{CtxKind, Env, Release};
 use stylet_uapi::{ProgType, errno};
 
 use crate::env::{CallMap, Verifier};
@@ -35,17 +35,21 @@ fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
     if !env.has_prog_type(prog_type) {
         return Err(Reject::inval(Kind::NoProgType { prog_type }));
     }
-    let Some(info) = env.prog_info(prog_type).filter(|i| i.ctx != CtxKind::BtfArgs) else {
+    let known = env.prog_info(prog_type);
+    // How far objects were trusted before is not modelled.
+    let known = known.filter(|i| i.ctx != CtxKind::BtfArgs || env.release() >= Release::V6_12);
+    let Some(info) = known else {
         return Err(Reject::unsupported(alloc::format!("programs of type {prog_type}")));
     };
-    if !info.takes_attach_type(input.expected_attach_type) {
+    let by_target = info.ctx == CtxKind::BtfArgs;
+    if !by_target && !info.takes_attach_type(input.expected_attach_type) {
         return Err(Reject::inval(Kind::NoAttachType {
             prog_type,
             attach_type: input.expected_attach_type,
         }));
     }
     if input.sleepable && info.sleepable_since.is_none_or(|since| since > env.release()) {
-        return Err(Reject::inval(Kind::CannotSleep { prog_type }));
+        return Err(Reject::inval(Kind::CannotSleep));
     }
     if prog_type == ProgType::SYSCALL && !input.sleepable {
         return Err(Reject::inval(Kind::SyscallNotSleepable));
@@ -62,6 +66,7 @@ impl Verifier<'_> {
         self.resolve_pseudo_ldimm64()?;
         self.check_used_maps()?;
         self.check_cfg()?;
+        self.check_attach()?;
         self.compute_postorder();
         self.compute_scc();
         self.mark_subprogs_might_sleep();

@@ -1,12 +1,13 @@
 //! Callbacks that a helper runs before it returns (`push_callback_call`).
 
+use stylet_btf::Kind;
 use stylet_uapi::{HelperId, MapType, errno};
 
 use super::call::push_frame;
 use super::helper::CallMeta;
 use crate::env::Verifier;
 use crate::equal::IdMap;
-use crate::kind::RejectionKind as Kind;
+use crate::kind::RejectionKind;
 use crate::regs::{RegFlags, RegState, RegType};
 use crate::rejection::{PathStep, Reject, Res};
 use crate::state::{CallbackKind, FuncState, StateId, VerifierState};
@@ -45,7 +46,7 @@ impl Verifier<'_> {
             return Err(Reject::bug("for_each_map_elem without a map"));
         };
         if !has_for_each(self.maps[map as usize].map_type) {
-            return Err(Reject::new(errno::ENOTSUPP, Kind::NoCallbackForMap));
+            return Err(Reject::new(errno::ENOTSUPP, RejectionKind::NoCallbackForMap));
         }
         let (ctx, caller_r1) = (*self.reg(3), *self.reg(1));
         let of_map = |ty| RegState {
@@ -58,6 +59,22 @@ impl Verifier<'_> {
             callee.regs[2] = of_map(RegType::PtrToMapKey);
             callee.regs[3] = of_map(RegType::PtrToMapValue);
             callee.regs[4] = ctx;
+        })
+    }
+
+    /// `bpf_find_vma`: the callback gets the task and the area.
+    fn check_find_vma(&mut self, meta: &CallMeta) -> Res<()> {
+        let btf = self.cat.btf.as_ref();
+        let vma = btf.and_then(|btf| btf.find_by_name_kind("vm_area_struct", Kind::Struct));
+        let Some(aux) = vma else {
+            return Err(Reject::unsupported("bpf_find_vma without the target's BTF"));
+        };
+        let (task, ctx) = (*self.reg(1), *self.reg(4));
+        self.push_callback(meta, CallbackKind::FindVma, |callee| {
+            callee.regs[1] = task;
+            callee.regs[2] =
+                RegState { aux, ..RegState::pointer(RegType::PtrToBtfId, RegFlags::NONE) };
+            callee.regs[3] = ctx;
         })
     }
 
@@ -135,6 +152,7 @@ impl Verifier<'_> {
                     callee.regs[2] = ctx;
                 })
             }
+            HelperId::FIND_VMA => self.check_find_vma(meta),
             _ => Err(Reject::unsupported("this callback helper")),
         }
     }

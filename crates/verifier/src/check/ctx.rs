@@ -55,6 +55,9 @@ impl Verifier<'_> {
     /// An access of the context.
     pub(crate) fn check_ctx_mem(&mut self, reg: &RegState, off: i32, a: &Access) -> Res<()> {
         self.check_ptr_off_reg(reg, a.regno, false)?;
+        if self.attached.is_some() {
+            return self.check_btf_ctx(off, a);
+        }
         let Some((loaded, flags)) = self.ctx_access(i64::from(off), a) else {
             return Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 }));
         };
@@ -68,6 +71,23 @@ impl Verifier<'_> {
             if value.maybe_null() {
                 value.id = self.new_id();
             }
+            *self.reg_mut(dst.into()) = value;
+        }
+        Ok(())
+    }
+
+    /// An access of the arguments of what the program attaches to.
+    fn check_btf_ctx(&mut self, off: i32, a: &Access) -> Res<()> {
+        let value = self.btf_ctx_access(off.into(), a).map_err(|note| {
+            let kind = Kind::InvalidCtxAccess { off, size: a.size as i32 };
+            Reject::acces(match note.is_empty() {
+                true => kind,
+                false => Kind::Noted { note, kind: kind.into() },
+            })
+        })?;
+        self.note_mem(MemKind::Ctx);
+        self.note_ctx(off as u32, a);
+        if let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) {
             *self.reg_mut(dst.into()) = value;
         }
         Ok(())

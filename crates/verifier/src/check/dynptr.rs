@@ -76,13 +76,7 @@ impl Verifier<'_> {
                     return Err(Reject::inval(kind).after(passed.err()));
                 };
                 if let Some(ty) = ty.filter(|ty| *ty != passed.ty) {
-                    return Err(Reject::inval(Kind::ExpectedDynptrOfType {
-                        arg,
-                        ty: match ty {
-                            DynptrType::Local => "local",
-                            DynptrType::Ringbuf => "ringbuf",
-                        },
-                    }));
+                    return Err(Reject::inval(Kind::ExpectedDynptrOfType { arg, ty: ty.name() }));
                 }
                 if let Ok(Some((frame, spi))) = self.stack_object(&reg, "dynptr", DYNPTR_SLOTS)
                     && reg.ty == RegType::PtrToStack

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use stylet_catalog::Env;
+use stylet_uapi::{AttachType, ProgType};
 
 use super::exception::THROW;
 use crate::env::{Flow, Step, Verifier};
@@ -121,12 +122,20 @@ impl Verifier<'_> {
 
     /// What the program returns.
     pub(super) fn check_return_code(&mut self, regno: u8) -> Res<()> {
+        let subprog = self.cur.frames[0].subprogno as usize;
+        let attach = self.input.expected_attach_type;
+        let is_lsm = self.input.prog_type == ProgType::LSM;
+        let hook = is_lsm && attach == AttachType::LSM_MAC;
+        let is_main = subprog == 0 || self.exception_cb == Some(subprog);
+        // What the function behind a void hook leaves in R0 goes nowhere.
+        if hook && is_main && self.target_is_void() {
+            return Ok(());
+        }
         self.check_src(regno)?;
         let r0 = *self.reg(regno.into());
         if self.cur.frames[0].callback == CallbackKind::Async {
             return self.check_return_range("At async callback return", regno, &r0, (0, 0));
         }
-        let subprog = self.cur.frames[0].subprogno as usize;
         if subprog != 0 && self.exception_cb != Some(subprog) {
             if !r0.is_scalar() {
                 return Err(Reject::inval(Kind::SubprogReturnNotScalar { ty: r0.type_name() }));
@@ -134,13 +143,20 @@ impl Verifier<'_> {
             return Ok(());
         }
         let info = self.cat.prog_info(self.input.prog_type);
-        let attach = self.input.expected_attach_type;
         // An attach type that the release does not know is not looked at.
         let known = Env::attach_type_since(attach).is_none_or(|since| since <= self.cat.release());
-        let Some(range) = info.and_then(|i| i.return_range(attach)).filter(|_| known) else {
-            return Ok(());
+        let range = match is_lsm {
+            true if hook => self.lsm_range(),
+            true if self.target_is_void() => Some((1, 1)),
+            true => Some((0, 1)),
+            false => info.and_then(|i| i.return_range(attach)).filter(|_| known),
         };
-        self.check_return_range("At program exit", regno, &r0, range)
+        let Some(range) = range else { return Ok(()) };
+        let result = self.check_return_range("At program exit", regno, &r0, range);
+        if is_lsm && range == (1, 1) {
+            return result.map_err(|e| e.then(Kind::CannotModifyVoid));
+        }
+        result
     }
 
     fn check_return_range(
@@ -155,7 +171,13 @@ impl Verifier<'_> {
             return Err(Reject::inval(Kind::ReturnNotKnown { context, reg: regno, ty }));
         }
         self.mark_reg_precise(regno.into())?;
-        if !within(reg, range) {
+        // What LSM hooks return is an `int`.
+        let low_half = self.input.prog_type == ProgType::LSM && range.0 < 0;
+        let fits = match low_half {
+            true => reg.bounds.s32_min >= range.0 && reg.bounds.s32_max <= range.1,
+            false => within(reg, range),
+        };
+        if !fits {
             return Err(bad_scalar(context, regno, reg, range));
         }
         Ok(())

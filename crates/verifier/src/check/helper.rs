@@ -1,8 +1,9 @@
 //! Calls of helpers (`check_helper_call`).
 
+use stylet_btf::Kind as BtfKind;
 use stylet_catalog::{ArgBase, FuncProto, HelperRefusal, RetBase};
 use stylet_insn::Insn;
-use stylet_uapi::{HelperId, MapType};
+use stylet_uapi::{AttachType, HelperId, MapType};
 
 use super::kfunc::PassedDynptr;
 use super::mem::Access;
@@ -13,7 +14,7 @@ use crate::bounds::Bounds;
 use crate::cfg::is_sync_callback_helper;
 use crate::env::{CallMap, Flow, Step, Verifier};
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegFlags, RegState, RegType};
+use crate::regs::{DynptrType, RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
 use crate::state::RefKind;
 
@@ -39,6 +40,8 @@ pub(crate) struct CallMeta {
     pub release_regno: u8,
     pub subprog: Option<usize>,
     pub const_key: Option<u64>,
+    /// BTF type behind a per-CPU pointer.
+    pub percpu_type: Option<u32>,
     /// The dynptr argument, when it was there before the call.
     pub dynptr: Option<PassedDynptr>,
 }
@@ -46,14 +49,7 @@ pub(crate) struct CallMeta {
 /// Helpers whose result this verifier understands only with BTF, or whose effects reach further
 /// than their prototype says.
 fn is_unsupported(id: HelperId) -> bool {
-    matches!(
-        id,
-        HelperId::KPTR_XCHG
-            | HelperId::FIND_VMA
-            | HelperId::PER_CPU_PTR
-            | HelperId::THIS_CPU_PTR
-            | HelperId::GET_LOCAL_STORAGE
-    )
+    matches!(id, HelperId::KPTR_XCHG)
 }
 
 impl Verifier<'_> {
@@ -73,6 +69,9 @@ impl Verifier<'_> {
         let proto = self.helper_proto(id).map_err(|refusal| refused(id, refusal))?;
         if proto.gpl_only && !is_gpl_compatible(self.input.license) {
             return Err(Reject::inval(Kind::GplRestricted));
+        }
+        if HelperId(id) == HelperId::D_PATH && !self.may_call_d_path() {
+            return Err(Reject::inval(Kind::NotInProbe));
         }
         if proto.might_sleep && !self.cur.in_sleepable {
             return Err(Reject::inval(Kind::MightSleep));
@@ -99,6 +98,7 @@ impl Verifier<'_> {
         self.set_result(proto, &meta)?;
         if let Some(map) = meta.map {
             let map_type = self.maps[map as usize].map_type;
+            self.check_sockmap_update(map_type, proto)?;
             if !self.cat.map_fits_helper(map_type, id) {
                 return Err(Reject::inval(Kind::MapTypeForHelper {
                     map_type: map_type.0,
@@ -107,7 +107,9 @@ impl Verifier<'_> {
                 }));
             }
         }
-        if changes_pkt_data(id) {
+        let writes_packet = HelperId(id) == HelperId::DYNPTR_WRITE
+            && meta.dynptr.is_some_and(|d| matches!(d.ty, DynptrType::Skb | DynptrType::SkbMeta));
+        if changes_pkt_data(id) || writes_packet {
             self.clear_all_pkt_pointers();
         }
         self.facts.helpers.insert(id);
@@ -166,6 +168,9 @@ impl Verifier<'_> {
                 self.check_tail_call()
             }
             HelperId::SNPRINTF => self.check_snprintf_call(),
+            HelperId::GET_LOCAL_STORAGE if !self.reg(2).is_null() => {
+                Err(Reject::inval(Kind::LocalStorageFlags))
+            }
             HelperId::DYNPTR_FROM_MEM if self.reg(1).ty != RegType::PtrToMapValue => {
                 Err(Reject::acces(Kind::DynptrFromMem { ty: self.reg(1).type_name() }))
             }
@@ -210,7 +215,8 @@ impl Verifier<'_> {
             RetBase::PtrToSocket => RegState::pointer(RegType::PtrToSocket, flags),
             RetBase::PtrToSockCommon => RegState::pointer(RegType::PtrToSockCommon, flags),
             RetBase::PtrToTcpSock => RegState::pointer(RegType::PtrToTcpSock, flags),
-            _ => return Err(Reject::unsupported(proto.name)),
+            RetBase::PtrToBtfId => self.object_of_helper(proto, flags)?,
+            RetBase::PtrToMemOrBtfId => self.per_cpu_result(proto, meta, flags)?,
         };
         if r0.maybe_null() {
             r0.id = self.new_id();
@@ -218,7 +224,8 @@ impl Verifier<'_> {
         if is_ptr_cast(HelperId(proto.id)) {
             r0.ref_obj_id = meta.ref_obj_id;
         }
-        if is_acquire(HelperId(proto.id)) {
+        let map_type = meta.map.map(|map| self.maps[map as usize].map_type);
+        if is_acquire(HelperId(proto.id), map_type) {
             let id = self.acquire_reference(RefKind::Ptr);
             (r0.id, r0.ref_obj_id) = (id, id);
         }
@@ -229,12 +236,91 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// An object of the kernel's type that the prototype names.
+    fn object_of_helper(&self, proto: &FuncProto, mut flags: RegFlags) -> Res<RegState> {
+        if proto.ret.flags.contains(stylet_catalog::ArgFlags::PTR_TRUSTED) {
+            flags = flags.with(RegFlags::TRUSTED);
+        }
+        let name = proto.ret.btf_struct;
+        let btf = self.cat.btf.as_ref().filter(|_| !name.is_empty());
+        match btf.and_then(|btf| btf.find_by_name_kind(name, BtfKind::Struct)) {
+            Some(id) => Ok(RegState { aux: id, ..RegState::pointer(RegType::PtrToBtfId, flags) }),
+            None => Err(Reject::unsupported(proto.name)),
+        }
+    }
+
+    /// One CPU's copy of a variable of the kernel.
+    fn per_cpu_result(&self, proto: &FuncProto, meta: &CallMeta, flags: RegFlags) -> Res<RegState> {
+        let (Some(ty), Some(btf)) = (meta.percpu_type, self.cat.btf.as_ref()) else {
+            return Err(Reject::unsupported(proto.name));
+        };
+        if matches!(
+            btf.kind(btf.skip_mods_and_typedefs(ty)),
+            Some(BtfKind::Struct | BtfKind::Union)
+        ) {
+            return Ok(RegState { aux: ty, ..RegState::pointer(RegType::PtrToBtfId, flags) });
+        }
+        let Ok(size) = btf.resolve_size(ty) else {
+            return Err(Reject::unsupported("variables whose size is not known"));
+        };
+        let flags = flags.with(RegFlags::RDONLY);
+        Ok(RegState { aux: size, ..RegState::pointer(RegType::PtrToMem, flags) })
+    }
+
+    /// Where the path of a file may be asked for without a lock that its maker holds (`bpf_d_path_allowed`).
+    fn may_call_d_path(&self) -> bool {
+        const ALLOWED: &[&str] = &[
+            "security_file_permission",
+            "security_inode_getattr",
+            "security_file_open",
+            "security_path_truncate",
+            "vfs_truncate",
+            "vfs_fallocate",
+            "dentry_open",
+            "vfs_getattr",
+            "filp_close",
+        ];
+        let Some(attached) = self.attached else { return false };
+        match attached.lsm {
+            Some(hook) => hook.sleepable,
+            None => {
+                self.input.expected_attach_type == AttachType::TRACE_ITER
+                    || ALLOWED.contains(&attached.name)
+            }
+        }
+    }
+
+    /// Updating a map of sockets takes the socket's lock, which some programs hold (`may_update_sockmap`).
+    fn check_sockmap_update(&self, map_type: MapType, proto: &FuncProto) -> Res<()> {
+        use stylet_uapi::ProgType as P;
+        let deletes = HelperId(proto.id) == HelperId::MAP_DELETE_ELEM;
+        let updates = deletes || HelperId(proto.id) == HelperId::MAP_UPDATE_ELEM;
+        if !updates || !matches!(map_type, MapType::SOCKMAP | MapType::SOCKHASH) {
+            return Ok(());
+        }
+        let allowed = match self.input.prog_type {
+            P::TRACING => self.input.expected_attach_type == AttachType::TRACE_ITER,
+            P::SOCK_OPS => deletes,
+            P::SOCKET_FILTER
+            | P::SCHED_CLS
+            | P::SCHED_ACT
+            | P::XDP
+            | P::SK_REUSEPORT
+            | P::FLOW_DISSECTOR
+            | P::SK_LOOKUP => true,
+            _ => false,
+        };
+        if allowed {
+            return Ok(());
+        }
+        let (map_type, helper, id) = (map_type.0, proto.name, proto.id);
+        let refusal = Reject::inval(Kind::CannotUpdateSockmap);
+        Err(refusal.then(Kind::MapTypeForHelper { map_type, helper, id }))
+    }
+
     fn map_value_result(&mut self, meta: &CallMeta, mut flags: RegFlags) -> Res<RegState> {
         let Some(map) = meta.map else { return Err(Reject::bug("lookup without a map")) };
         let def = self.maps[map as usize];
-        if matches!(def.map_type, MapType::SOCKMAP | MapType::SOCKHASH | MapType::XSKMAP) {
-            return Err(Reject::unsupported("socket maps"));
-        }
         let present = meta.const_key.is_some_and(|key| key < u64::from(def.max_entries));
         if meta.id == HelperId::MAP_LOOKUP_ELEM.0 && present {
             flags = flags.without(RegFlags::MAYBE_NULL);
@@ -271,20 +357,32 @@ impl Verifier<'_> {
     }
 }
 
-/// Helpers whose result is a reference (`is_acquire_function`, without lookups in socket maps).
-fn is_acquire(id: HelperId) -> bool {
-    matches!(
-        id,
-        HelperId::RINGBUF_RESERVE
-            | HelperId::SK_LOOKUP_TCP
-            | HelperId::SK_LOOKUP_UDP
-            | HelperId::SKC_LOOKUP_TCP
-    )
+/// Helpers whose result is a reference (`is_acquire_function`).
+fn is_acquire(id: HelperId, map_type: Option<MapType>) -> bool {
+    let socket = matches!(map_type, Some(MapType::SOCKMAP | MapType::SOCKHASH));
+    id == HelperId::MAP_LOOKUP_ELEM && socket
+        || matches!(
+            id,
+            HelperId::RINGBUF_RESERVE
+                | HelperId::SK_LOOKUP_TCP
+                | HelperId::SK_LOOKUP_UDP
+                | HelperId::SKC_LOOKUP_TCP
+        )
 }
 
 /// Helpers that give another view of their argument (`is_ptr_cast_function`).
 fn is_ptr_cast(id: HelperId) -> bool {
-    matches!(id, HelperId::TCP_SOCK | HelperId::SK_FULLSOCK)
+    matches!(
+        id,
+        HelperId::TCP_SOCK
+            | HelperId::SK_FULLSOCK
+            | HelperId::SKC_TO_TCP_SOCK
+            | HelperId::SKC_TO_TCP6_SOCK
+            | HelperId::SKC_TO_UDP6_SOCK
+            | HelperId::SKC_TO_MPTCP_SOCK
+            | HelperId::SKC_TO_TCP_TIMEWAIT_SOCK
+            | HelperId::SKC_TO_TCP_REQUEST_SOCK
+    )
 }
 
 fn refused(id: u32, refusal: HelperRefusal) -> alloc::boxed::Box<Reject> {

@@ -1,5 +1,6 @@
 //! Arguments of helpers (`check_func_arg`, `check_reg_type`).
 
+use stylet_btf::Kind as BtfKind;
 use stylet_catalog::{ArgBase, ArgFlags, ArgType, Features, FuncProto};
 use stylet_uapi::{HelperId, MapType};
 
@@ -9,6 +10,7 @@ use super::mem::{Access, Dir, Value};
 use super::region::{F_INNER_MAP, constant_contents};
 use super::stack_read::slot_of;
 use crate::backtrack::Backtrack;
+use crate::btf_walk::ids_match;
 use crate::env::Verifier;
 use crate::fields::FieldKind;
 use crate::kind::{Expected, RejectionKind as Kind};
@@ -52,8 +54,26 @@ static BTF_SOCK: Expected = Expected {
         ty(RegType::PtrToSocket, PLAIN),
         ty(RegType::PtrToTcpSock, PLAIN),
         ty(RegType::PtrToXdpSock, PLAIN),
+        ty(RegType::PtrToBtfId, PLAIN),
+        ty(RegType::PtrToBtfId, RegFlags::TRUSTED),
     ],
     text: "sock_common, sock, tcp_sock, xdp_sock, ptr_, trusted_ptr_",
+};
+static BTF_PTR: Expected = Expected {
+    types: &[
+        ty(RegType::PtrToBtfId, PLAIN),
+        ty(RegType::PtrToBtfId, RegFlags::TRUSTED),
+        ty(RegType::PtrToBtfId, RegFlags::RCU),
+    ],
+    text: "ptr_, trusted_ptr_, rcu_ptr_",
+};
+static PERCPU_BTF_PTR: Expected = Expected {
+    types: &[
+        ty(RegType::PtrToBtfId, RegFlags::PERCPU),
+        ty(RegType::PtrToBtfId, RegFlags::PERCPU.with(RegFlags::RCU)),
+        ty(RegType::PtrToBtfId, RegFlags::PERCPU.with(RegFlags::TRUSTED)),
+    ],
+    text: "percpu_ptr_, percpu_rcu_ptr_, percpu_trusted_ptr_",
 };
 static FULLSOCK: Expected = Expected {
     types: &[ty(RegType::PtrToSocket, PLAIN)],
@@ -96,6 +116,8 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
         ArgBase::PtrToSocket => &FULLSOCK,
         ArgBase::PtrToSpinLock => &SPIN_LOCK,
         ArgBase::PtrToTimer => &TIMER,
+        ArgBase::PtrToBtfId => &BTF_PTR,
+        ArgBase::PtrToPercpuBtfId => &PERCPU_BTF_PTR,
         _ => return Err(Reject::unsupported("arguments of this kind")),
     })
 }
@@ -135,7 +157,7 @@ impl Verifier<'_> {
         }
         let reg = *self.reg(regno.into());
         if !(reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL)) {
-            check_reg_type(&reg, regno, &arg)?;
+            self.check_reg_type(&reg, regno, &arg, proto)?;
             self.check_func_arg_reg_off(&reg, regno, &arg)?;
         }
         if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
@@ -164,7 +186,13 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::InvalidMapPtr { what: "value" }));
         };
         match self.maps[map as usize].map_type {
-            MapType::SOCKMAP | MapType::SOCKHASH => Err(Reject::unsupported("socket maps")),
+            MapType::SOCKMAP | MapType::SOCKHASH => {
+                if arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
+                    return Err(Reject::inval(Kind::SockmapArg));
+                }
+                arg.base = ArgBase::PtrToBtfIdSockCommon;
+                Ok(())
+            }
             MapType::BLOOM_FILTER if meta.id == HelperId::MAP_PEEK_ELEM.0 => {
                 arg.flags = ArgFlags::NONE;
                 Ok(())
@@ -193,6 +221,7 @@ impl Verifier<'_> {
             | RegType::PtrToMem
             | RegType::PtrToBuf
             | RegType::Scalar => Ok(()),
+            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
             _ => self.check_ptr_off_reg(reg, regno, false),
         }
     }
@@ -275,6 +304,7 @@ impl Verifier<'_> {
                 meta.mem_size = size as u32;
                 return self.mark_reg_precise(regno.into());
             }
+            ArgBase::PtrToPercpuBtfId => meta.percpu_type = Some(reg.aux),
             ArgBase::PtrToConstStr => return self.check_reg_const_str(reg, regno),
             ArgBase::PtrToCtx => self.facts.ctx_escapes = true,
             ArgBase::PtrToDynptr => return self.check_dynptr_arg(regno, reg, arg, meta),
@@ -420,30 +450,82 @@ impl Verifier<'_> {
         let end = tail.iter().position(|b| *b == 0)?;
         Some(&tail[..end])
     }
-}
 
-/// The register's type is one that the argument takes.
-fn check_reg_type(reg: &RegState, regno: u8, arg: &ArgType) -> Res<()> {
-    let expected = compatible(arg.base)?;
-    let mut flags = reg.flags;
-    if arg.flags.contains(ArgFlags::MEM_RDONLY) {
-        flags = flags.without(RegFlags::RDONLY);
+    /// The register's type is one that the argument takes.
+    fn check_reg_type(
+        &self,
+        reg: &RegState,
+        regno: u8,
+        arg: &ArgType,
+        proto: &FuncProto,
+    ) -> Res<()> {
+        let expected = compatible(arg.base)?;
+        let mut flags = reg.flags;
+        if arg.flags.contains(ArgFlags::MEM_RDONLY) {
+            flags = flags.without(RegFlags::RDONLY);
+        }
+        if arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
+            flags = flags.without(RegFlags::MAYBE_NULL);
+        }
+        if arg.base == ArgBase::PtrToMem {
+            flags = flags.without(RegFlags::DYNPTR_MASK);
+        }
+        if !expected.types.contains(&TypeName::new(reg.ty, flags)) {
+            return Err(Reject::acces(Kind::ArgType {
+                reg: regno,
+                ty: reg.type_name(),
+                expected: expected.text,
+            }));
+        }
+        if reg.ty != RegType::PtrToBtfId {
+            return Ok(());
+        }
+        if core::ptr::eq(expected, &MEM) {
+            return match arg.flags.contains(ArgFlags::MEM_RDONLY) {
+                true => Ok(()),
+                false => Err(Reject::acces(Kind::HelperMayWrite {
+                    helper: proto.name,
+                    reg: regno,
+                    ty: reg.type_name(),
+                })),
+            };
+        }
+        self.check_helper_object(reg, regno, arg, proto)
     }
-    if arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) {
-        flags = flags.without(RegFlags::MAYBE_NULL);
+
+    /// The object is of the type that the helper wants, or has one at its offset.
+    fn check_helper_object(
+        &self,
+        reg: &RegState,
+        regno: u8,
+        arg: &ArgType,
+        proto: &FuncProto,
+    ) -> Res<()> {
+        // What these do with an object of a per-CPU type is up to them.
+        if arg.base == ArgBase::PtrToPercpuBtfId {
+            return Ok(());
+        }
+        let release = arg.flags.contains(ArgFlags::OBJ_RELEASE);
+        if reg.maybe_null() && (!arg.flags.contains(ArgFlags::PTR_MAYBE_NULL) || release) {
+            return Err(Reject::acces(Kind::NullToHelper { arg: regno }));
+        }
+        let want = match arg.base {
+            ArgBase::PtrToBtfIdSockCommon => "sock_common",
+            _ => arg.btf_struct,
+        };
+        self.check_ptr_off_reg(reg, regno, true)?;
+        let btf = self.btf_of(reg)?;
+        let Some(want_id) =
+            btf.find_by_name_kind(want, BtfKind::Struct).filter(|_| !want.is_empty())
+        else {
+            return Err(Reject::unsupported(proto.name));
+        };
+        let strict = release && HelperId(proto.id) != HelperId::SK_RELEASE;
+        let have = btf.skip_mods_and_typedefs(reg.aux);
+        if ids_match(btf, have, reg.off.into(), want_id, strict) {
+            return Ok(());
+        }
+        let have = btf.type_name(have).into();
+        Err(Reject::acces(Kind::HelperObject { reg: regno, have, want }))
     }
-    if arg.base == ArgBase::PtrToMem {
-        flags = flags.without(RegFlags::DYNPTR_MASK);
-    }
-    if !expected.types.contains(&TypeName::new(reg.ty, flags)) {
-        return Err(Reject::acces(Kind::ArgType {
-            reg: regno,
-            ty: reg.type_name(),
-            expected: expected.text,
-        }));
-    }
-    if reg.ty == RegType::PtrToBtfId {
-        return Err(Reject::unsupported("kernel objects as arguments"));
-    }
-    Ok(())
 }

@@ -57,6 +57,11 @@ impl Verifier<'_> {
             RegType::PtrToStack if plain => {
                 self.check_stack_range_initialized(regno, reg.off, size, zero_ok, dir, meta)
             }
+            RegType::PtrToBuf if plain => self.check_sized_buffer(regno, &reg, reg.off, size, dir),
+            RegType::PtrToBtfId => {
+                let access = Access { size, dir: Dir::Read, ..Access::helper_byte(regno, 0) };
+                self.check_btf_access(&reg, reg.off, &access)
+            }
             RegType::PtrToCtx if plain && self.ctx_size_unknown() => {
                 self.check_ctx_as_mem(regno, size, dir, zero_ok)
             }

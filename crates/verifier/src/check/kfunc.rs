@@ -85,9 +85,7 @@ fn is_unsupported(name: &str) -> bool {
         "bpf_stream_",
         "bpf_timer_",
     ];
-    const NAMES: &[&str] =
-        &["bpf_cast_to_kern_ctx", "bpf_rdonly_cast", "__bpf_trap", "bpf_iter_css_task_new"];
-    PREFIXES.iter().any(|p| name.starts_with(p)) || NAMES.contains(&name)
+    PREFIXES.iter().any(|p| name.starts_with(p))
 }
 
 /// Register of the field for which a kfunc sets a callback that runs later.
@@ -163,6 +161,9 @@ impl<'a> Verifier<'a> {
         };
         if is_unsupported(desc.name) {
             return Err(Reject::unsupported(desc.name));
+        }
+        if desc.name == "__bpf_trap" {
+            return Err(Reject::new(errno::EFAULT, Kind::Trap));
         }
         let sleepable = flags.contains(KfuncFlags::SLEEPABLE);
         if sleepable && !self.cur.in_sleepable {

@@ -4,6 +4,7 @@ use alloc::string::{String, ToString};
 
 use stylet_btf::{Btf, Kind as BtfKind, Param, Type};
 use stylet_catalog::KfuncFlags;
+use stylet_uapi::{AttachType, ProgType};
 
 use super::dynptr::DynptrUse;
 use super::kfunc::{KfuncMeta, takes_res_lock};
@@ -12,7 +13,7 @@ use crate::btf_walk::ids_match;
 use crate::env::Verifier;
 use crate::fields::FieldKind;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{NO_MAP, RegFlags, RegState, RegType, TypeName};
+use crate::regs::{DynptrType, NO_MAP, RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
 use crate::state::RefKind;
 
@@ -225,7 +226,10 @@ impl<'a> Verifier<'a> {
         meta: &KfuncMeta<'a>,
     ) -> Res<ArgKind> {
         let is_session = matches!(meta.desc.name, "bpf_session_is_return" | "bpf_session_cookie");
-        if is_session || self.is_ctx_pointer(arg.btf, arg.pointee) {
+        if is_session
+            || meta.desc.name == "bpf_cast_to_kern_ctx"
+            || self.is_ctx_pointer(arg.btf, arg.pointee)
+        {
             return Ok(ArgKind::Ctx);
         }
         let with_size = size.is_some_and(|size| {
@@ -304,7 +308,12 @@ impl<'a> Verifier<'a> {
             }
             ArgKind::Ctx | ArgKind::Null => Ok(()),
             ArgKind::Dynptr => self.check_dynptr_kfunc_arg(arg, reg, meta),
-            ArgKind::Iter => self.process_iter_arg(regno, meta),
+            ArgKind::Iter => {
+                if meta.desc.name == "bpf_iter_css_task_new" && !self.may_walk_css_tasks() {
+                    return Err(Reject::inval(Kind::CssTaskIter));
+                }
+                self.process_iter_arg(regno, meta)
+            }
             ArgKind::IrqFlag => {
                 if reg.ty != RegType::PtrToStack {
                     return Err(Reject::inval(Kind::ExpectedIrqFlagPointer { arg: arg.n }));
@@ -392,6 +401,15 @@ impl<'a> Verifier<'a> {
         }))
     }
 
+    /// The lock that the iterator takes must not be held (`check_css_task_iter_allowlist`).
+    fn may_walk_css_tasks(&self) -> bool {
+        match self.input.prog_type {
+            ProgType::LSM => true,
+            ProgType::TRACING if self.input.expected_attach_type == AttachType::TRACE_ITER => true,
+            _ => self.cur.in_sleepable,
+        }
+    }
+
     fn check_dynptr_kfunc_arg(
         &mut self,
         arg: &Arg<'_>,
@@ -406,6 +424,15 @@ impl<'a> Verifier<'a> {
         let want = match (uninit, meta.desc.name, meta.dynptr) {
             (true, "bpf_dynptr_clone", Some(parent)) => {
                 DynptrUse::Init { ty: parent.ty, clone_ref: parent.ref_obj_id }
+            }
+            (true, "bpf_dynptr_from_skb", _) => {
+                DynptrUse::Init { ty: DynptrType::Skb, clone_ref: 0 }
+            }
+            (true, "bpf_dynptr_from_xdp", _) => {
+                DynptrUse::Init { ty: DynptrType::Xdp, clone_ref: 0 }
+            }
+            (true, "bpf_dynptr_from_skb_meta", _) => {
+                DynptrUse::Init { ty: DynptrType::SkbMeta, clone_ref: 0 }
             }
             (true, ..) => return Err(Reject::unsupported(meta.desc.name)),
             (false, ..) => DynptrUse::Use { ty: None, rdonly },

@@ -2,8 +2,8 @@
 
 use alloc::string::ToString;
 
-use stylet_btf::Type;
-use stylet_catalog::KfuncFlags;
+use stylet_btf::{Btf, Kind as BtfKind, Type};
+use stylet_catalog::{Features, KfuncFlags};
 
 use super::kfunc::{KfuncMeta, takes_res_lock};
 use super::types::{is_scalar, kind_text};
@@ -52,6 +52,11 @@ impl Verifier<'_> {
         if matches!(meta.desc.name, "bpf_dynptr_slice" | "bpf_dynptr_slice_rdwr") {
             return self.slice_result(meta);
         }
+        match meta.desc.name {
+            "bpf_cast_to_kern_ctx" => return self.kern_ctx_result(btf),
+            "bpf_rdonly_cast" => return self.rdonly_cast_result(btf, meta),
+            _ => {}
+        }
         match ty {
             None => Ok(RegState::unknown()),
             Some(Type::Struct(_) | Type::Union(_)) => Ok(self.object_result(meta, id)),
@@ -92,6 +97,43 @@ impl Verifier<'_> {
             RegFlags::NONE
         };
         RegState { aux: id, ..RegState::pointer(RegType::PtrToBtfId, flags) }
+    }
+
+    /// The context as the kernel has it (`get_kern_ctx_btf_id`): a structure of the BTF lists them.
+    fn kern_ctx_result(&self, btf: &Btf) -> Res<RegState> {
+        let name = self.input.prog_type.name().unwrap_or("");
+        let want = alloc::format!("BPF_PROG_TYPE_{name}_kern");
+        let list = btf.find_by_name_kind("bpf_ctx_convert", BtfKind::Struct);
+        let list = list.and_then(|id| btf.type_by_id(id)?.composite());
+        let found = list.and_then(|list| list.members().find(|m| btf.name(m.name_off) == want));
+        let Some(member) = found else {
+            return Err(Reject::unsupported("contexts that the BTF does not list"));
+        };
+        let id = member.ty;
+        if !matches!(btf.kind(id), Some(BtfKind::Struct | BtfKind::Union)) {
+            return Err(Reject::inval(Kind::KernCtxNotStruct { id }));
+        }
+        Ok(RegState { aux: id, ..RegState::pointer(RegType::PtrToBtfId, RegFlags::TRUSTED) })
+    }
+
+    /// The pointer as one to the type whose id was passed, or to any bytes; nobody vouches for it.
+    fn rdonly_cast_result(&self, btf: &Btf, meta: &KfuncMeta<'_>) -> Res<RegState> {
+        let Some(id) = meta.arg_constant else {
+            return Err(Reject::bug("cast without a type id"));
+        };
+        let or_void = self.cat.has(Features::UNTRUSTED_MEM);
+        let known = u32::try_from(id).ok().filter(|id| *id < btf.len());
+        let Some(ty) = known else {
+            return Err(Reject::inval(Kind::RdonlyCastUnknown { id }));
+        };
+        let untrusted = RegFlags::UNTRUSTED;
+        if matches!(btf.kind(ty), Some(BtfKind::Struct | BtfKind::Union)) && ty != 0 {
+            return Ok(RegState { aux: ty, ..RegState::pointer(RegType::PtrToBtfId, untrusted) });
+        }
+        if ty == 0 && or_void {
+            return Ok(RegState::pointer(RegType::PtrToMem, untrusted.with(RegFlags::RDONLY)));
+        }
+        Err(Reject::inval(Kind::RdonlyCastType { or_void }))
     }
 
     fn slice_result(&self, meta: &KfuncMeta<'_>) -> Res<RegState> {

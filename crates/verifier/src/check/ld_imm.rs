@@ -11,7 +11,7 @@ use crate::input::FuncInfo;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
-use stylet_btf::{FuncLinkage, Type};
+use stylet_btf::{FuncLinkage, Kind as BtfKind, Type};
 
 impl Verifier<'_> {
     /// Every opcode exists and every two-slot load names something.
@@ -82,8 +82,7 @@ impl Verifier<'_> {
                 }
                 Ok(())
             }
-            op::PSEUDO_BTF_ID if self.is_kernel_func(insn) => Ok(()),
-            op::PSEUDO_BTF_ID => Err(Reject::unsupported("addresses of kernel variables")),
+            op::PSEUDO_BTF_ID => self.kernel_symbol(insn, next).map(drop),
             _ => Err(Reject::inval(Kind::UnrecognizedLdImm64)),
         }
     }
@@ -121,18 +120,49 @@ impl Verifier<'_> {
                     ..RegState::pointer(RegType::PtrToFunc, RegFlags::NONE)
                 }
             }
-            // The address of a function is there to be compared with null (`__check_pseudo_btf_id`).
-            op::PSEUDO_BTF_ID => RegState::pointer(RegType::PtrToMem, RegFlags::RDONLY),
+            op::PSEUDO_BTF_ID => self.kernel_symbol(insn, next)?,
             _ => return Err(Reject::inval(Kind::UnrecognizedLdImm64)),
         };
         *self.reg_mut(insn.dst.into()) = reg;
         Ok(())
     }
 
-    /// Whether the load names a function of the target.
-    fn is_kernel_func(&self, insn: Insn) -> bool {
-        let btf = self.cat.btf.as_ref();
-        matches!(btf.and_then(|btf| btf.type_by_id(insn.imm as u32)), Some(Type::Func(_)))
+    /// A function or variable of the kernel (`__check_pseudo_btf_id`). The address of a function is there to be compared
+    /// with null.
+    fn kernel_symbol(&self, insn: Insn, next: Insn) -> Res<RegState> {
+        let Some(btf) = self.cat.btf.as_ref() else {
+            return Err(Reject::unsupported("kernel variables without the target's BTF"));
+        };
+        if next.imm != 0 {
+            return Err(Reject::unsupported("variables of modules"));
+        }
+        let id = insn.imm as u32;
+        let memory =
+            |size| RegState { aux: size, ..RegState::pointer(RegType::PtrToMem, RegFlags::RDONLY) };
+        let var = match btf.type_by_id(id) {
+            Some(Type::Func(_)) => return Ok(memory(0)),
+            Some(Type::Var(var)) => var,
+            Some(_) => return Err(Reject::inval(Kind::KsymKind { id: insn.imm })),
+            None => return Err(Reject::inval(Kind::InvalidKsymId { id: insn.imm })),
+        };
+        let section = btf.find_by_name_kind(".data..percpu", BtfKind::DataSec);
+        let per_cpu = match section.and_then(|s| btf.type_by_id(s)) {
+            Some(Type::DataSec(section)) => section.vars().any(|v| v.ty == id),
+            _ => false,
+        };
+        let object =
+            |flags| RegState { aux: var.ty, ..RegState::pointer(RegType::PtrToBtfId, flags) };
+        if per_cpu {
+            return Ok(object(RegFlags::PERCPU));
+        }
+        let kind = btf.kind(btf.skip_mods_and_typedefs(var.ty));
+        if matches!(kind, Some(BtfKind::Struct | BtfKind::Union)) {
+            return Ok(object(RegFlags::NONE));
+        }
+        match btf.resolve_size(var.ty) {
+            Ok(size) => Ok(memory(size)),
+            Err(_) => Err(Reject::unsupported("variables whose size is not known")),
+        }
     }
 
     /// The BTF function of a function of the program.

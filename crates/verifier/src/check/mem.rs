@@ -178,6 +178,11 @@ impl Verifier<'_> {
                 self.note_mem(MemKind::Checked);
                 self.load_unknown(&a);
             }
+            RegType::PtrToBuf if type_known => {
+                self.check_sized_buffer(a.regno, &reg, off, a.size, a.dir)?;
+                self.note_mem(MemKind::Checked);
+                self.load_unknown(&a);
+            }
             RegType::PtrToBtfId if type_known => {
                 self.check_btf_access(&reg, off, &a)?;
             }

@@ -7,6 +7,7 @@ pub(crate) mod btf_access;
 pub(crate) mod call;
 pub(crate) mod callback;
 pub(crate) mod ctx;
+mod ctx_btf;
 pub(crate) mod dynptr;
 pub(crate) mod exception;
 pub(crate) mod exit;
@@ -33,3 +34,5 @@ pub(crate) mod snprintf;
 pub(crate) mod stack_read;
 pub(crate) mod stack_write;
 mod types;
+
+pub(crate) use types::kind_text;

@@ -2,8 +2,9 @@
 
 use crate::fields::{FieldKind, MapBtf};
 use crate::input::ProgInput;
-use crate::regs::{RegFlags, RegState, RegType};
+use crate::regs::{NO_MAP, RegFlags, RegState, RegType};
 use crate::state::{RefKind, VerifierState};
+use stylet_uapi::MapType;
 
 /// Index of the template of the inner maps of `map`.
 pub(crate) fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
@@ -12,12 +13,24 @@ pub(crate) fn inner_map(input: &ProgInput<'_>, map: u32) -> Option<u32> {
     Some((input.maps.len() + before) as u32)
 }
 
-/// The pointer is not NULL: a lookup in a map of maps becomes a map.
+/// Type of a map, or of a template of inner maps.
+fn map_type(input: &ProgInput<'_>, map: u32) -> Option<MapType> {
+    let own = input.maps.get(map as usize).map(|m| m.map_type);
+    let inner = || {
+        let at = (map as usize).checked_sub(input.maps.len())?;
+        let mut templates = input.maps.iter().filter_map(|m| m.inner.as_ref());
+        templates.nth(at).map(|m| m.map_type)
+    };
+    own.or_else(inner)
+}
+
+/// The pointer is not NULL: a lookup in a map of maps becomes a map, one in a map of sockets a socket.
 pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, maps: &[MapBtf], reg: &mut RegState) {
     reg.flags = reg.flags.without(RegFlags::MAYBE_NULL);
-    if reg.ty == RegType::PtrToMapValue
-        && let Some(inner) = inner_map(input, reg.map)
-    {
+    if reg.ty != RegType::PtrToMapValue {
+        return;
+    }
+    if let Some(inner) = inner_map(input, reg.map) {
         reg.ty = RegType::ConstPtrToMap;
         reg.map = inner;
         // A timer and the map that it is set up with must come from the same lookup.
@@ -28,7 +41,14 @@ pub(crate) fn mark_ptr_not_null(input: &ProgInput<'_>, maps: &[MapBtf], reg: &mu
         {
             reg.map_uid = reg.id;
         }
+        return;
     }
+    let socket = match map_type(input, reg.map) {
+        Some(MapType::XSKMAP) => RegType::PtrToXdpSock,
+        Some(MapType::SOCKMAP | MapType::SOCKHASH) => RegType::PtrToSocket,
+        _ => return,
+    };
+    (reg.ty, reg.map, reg.map_uid) = (socket, NO_MAP, 0);
 }
 
 /// The object may hold a lock, which is told from others by the pointer's id (`reg_may_point_to_spin_lock`).

@@ -8,7 +8,7 @@ use stylet_uapi::{HelperId, ProgType};
 use super::mem::{Access, Dir};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{AT_PKT_END, BEYOND_PKT_END, RegState, RegType};
+use crate::regs::{AT_PKT_END, BEYOND_PKT_END, RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
 use crate::state::VerifierState;
 
@@ -178,7 +178,8 @@ impl Verifier<'_> {
     /// No pointer into the packet holds any more (`clear_all_pkt_pointers`).
     pub(crate) fn clear_all_pkt_pointers(&mut self) {
         self.cur.for_each_reg(|reg| {
-            if reg.is_pkt_pointer() || reg.ty == RegType::PtrToPacketEnd {
+            let slice = reg.ty == RegType::PtrToMem && reg.flags.0 & RegFlags::DYNPTR_PACKET.0 != 0;
+            if slice || reg.is_pkt_pointer() || reg.ty == RegType::PtrToPacketEnd {
                 *reg = RegState::unknown();
             }
         });

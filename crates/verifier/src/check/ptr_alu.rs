@@ -64,9 +64,8 @@ impl Verifier<'_> {
             return Err(Reject::acces(Kind::PointerArith32 { reg: dst }));
         }
         self.check_ptr_arith_type(dst, &ptr, &off, insn.op())?;
-        // Memory that anybody may read, wherever: the offset matters to nobody.
+        // Memory that anybody may read, wherever: the offset matters to nobody. The destination stays what it was.
         if ptr.ty == RegType::PtrToMem && ptr.flags.has(RegFlags::UNTRUSTED) {
-            *self.reg_mut(dst.into()) = ptr;
             return Ok(());
         }
         check_sane_offset(&off, ptr.type_name())?;

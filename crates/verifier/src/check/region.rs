@@ -7,7 +7,7 @@ use crate::env::Verifier;
 use crate::fields::Field;
 use crate::input::MapDef;
 use crate::kind::{Region, RejectionKind as Kind};
-use crate::regs::{RegState, RegType};
+use crate::regs::{RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
 use crate::state::REG_SIZE;
 use stylet_insn::opcode::MAX_BPF_STACK;
@@ -203,7 +203,23 @@ impl Verifier<'_> {
     }
 
     /// A buffer whose size the attach checks: only a constant offset that is not negative
-    /// (`__check_buffer_access`).
+    /// (`check_buffer_access`).
+    pub(crate) fn check_sized_buffer(
+        &self,
+        regno: u8,
+        reg: &RegState,
+        off: i32,
+        size: u32,
+        dir: Dir,
+    ) -> Res<()> {
+        let rdonly = reg.flags.has(RegFlags::RDONLY);
+        if rdonly && dir == Dir::Write {
+            return Err(Reject::acces(Kind::CannotWriteInto { reg: regno, ty: reg.type_name() }));
+        }
+        self.check_buffer_off(if rdonly { "rdonly" } else { "rdwr" }, regno, reg, off, size)
+    }
+
+    /// The part of it that all buffers share (`__check_buffer_access`).
     pub(crate) fn check_buffer_off(
         &self,
         what: &'static str,

@@ -8,7 +8,7 @@ pub(super) fn is_scalar(ty: Option<Type<'_>>) -> bool {
 }
 
 /// `btf_type_str`.
-pub(super) fn kind_text(ty: Option<Type<'_>>) -> &'static str {
+pub(crate) fn kind_text(ty: Option<Type<'_>>) -> &'static str {
     match ty.map(|t| t.kind()) {
         None => "UNKNOWN",
         Some(BtfKind::Int) => "INT",

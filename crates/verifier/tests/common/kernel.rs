@@ -130,7 +130,8 @@ pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
         .u32(28, log.len() as u32)
         .ptr(32, log.as_mut_ptr())
         .u32(44, if case.sleepable { F_SLEEPABLE } else { 0 })
-        .u32(68, case.attach);
+        .u32(68, case.attach)
+        .u32(108, case.attach_btf_id);
     let funcs: Vec<u32> = case.funcs.iter().flat_map(|f| [f.insn_idx, f.type_id]).collect();
     if let Some(btf) = &btf {
         attr = attr

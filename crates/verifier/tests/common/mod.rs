@@ -1,6 +1,7 @@
 //! Cases of `filetests/verifier`: one program a file, its expectation beside the instruction.
 //!
-//! Header lines: `// prog: TYPE [attach=N] [sleepable] [license=TEXT]`,
+//! Header lines: `// prog: TYPE [attach=N] [sleepable] [license=TEXT] [target=NAME]` (what a program of the BTF kinds
+//! attaches to: a tracepoint, an iterator, a hook, otherwise a function; `#ID` is an id),
 //! `// map: NAME TYPE key=4 value=8 max=1 [flags=0x80] [inner=NAME] [type=STRUCT] [frozen="text"]`,
 //! `// btf: [global=LABEL,…]`, `// func: LABEL …` (see [`funcs`]), or `// struct: NAME …` (see [`types`]).
 //! Expectation: `// expect: accept` anywhere, or `// expect: reject ERRNO "message"` at the end of
@@ -40,6 +41,9 @@ pub struct Case {
     pub attach: u32,
     pub sleepable: bool,
     pub license: String,
+    /// What it attaches to, as written, and its BTF id.
+    pub target: String,
+    pub attach_btf_id: u32,
     pub maps: Vec<MapDef>,
     pub inner_of: Vec<Option<usize>>,
     pub insns: Vec<Insn>,
@@ -112,6 +116,7 @@ impl Case {
             prog_type: ProgType::KPROBE,
             ..Case::default()
         };
+        let text = resolve_ids(&text, target)?;
         let mut globals = None;
         let mut func_lines = Vec::new();
         let mut expects = Vec::new();
@@ -144,7 +149,9 @@ impl Case {
         }
         let out = assemble_with(&types.substitute(&text), &Names { maps: &case.maps, target })
             .map_err(|e| e.to_string())?;
-        (case.insns, case.lines, case.text) = (out.insns, out.lines, text);
+        (case.insns, case.lines) = (out.insns, out.lines);
+        case.text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+        case.attach_btf_id = case.find_target(target)?;
         if let Some(globals) = globals {
             let starts: Vec<u32> =
                 globals.iter().filter_map(|g| out.labels.get(g).copied()).collect();
@@ -175,10 +182,38 @@ impl Case {
                         .0
                 }
                 Some(("license", value)) => self.license = value.into(),
+                Some(("target", value)) => self.target = value.into(),
                 _ => return Err(format!("program word {word}")),
             }
         }
         Ok(())
+    }
+
+    /// BTF id of what the program attaches to; 0 when nothing is named.
+    fn find_target(&self, btf: &Btf) -> Result<u32, String> {
+        let name = self.target.as_str();
+        if name.is_empty() {
+            return Ok(0);
+        }
+        if let Some(id) = name.strip_prefix('#') {
+            return id.parse().map_err(|_| format!("id {id}"));
+        }
+        let (prefix, kind) = match (self.prog_type, AttachType(self.attach)) {
+            (ProgType::STRUCT_OPS, _) => ("", Kind::Struct),
+            (_, AttachType::TRACE_RAW_TP) => ("btf_trace_", Kind::Typedef),
+            (_, AttachType::TRACE_ITER) => ("bpf_iter_", Kind::Func),
+            (ProgType::LSM, _) => ("bpf_lsm_", Kind::Func),
+            _ => ("", Kind::Func),
+        };
+        // A type of another kind, for what the kernel says to that.
+        let (prefix, kind, name) = match name.split_once(':') {
+            Some(("struct", name)) => ("", Kind::Struct, name),
+            Some(("func", name)) => ("", Kind::Func, name),
+            Some(("typedef", name)) => ("", Kind::Typedef, name),
+            _ => (prefix, kind, name),
+        };
+        let full = format!("{prefix}{name}");
+        btf.find_by_name_kind(&full, kind).ok_or(format!("the BTF has no {full}"))
     }
 
     fn map_line(&mut self, words: &str, types: &mut Types) -> Result<(), String> {
@@ -252,6 +287,7 @@ impl Case {
             expected_attach_type: AttachType(self.attach),
             sleepable: self.sleepable,
             license: &self.license,
+            attach_btf_id: self.attach_btf_id,
             insns: &self.insns,
             maps: &self.maps,
             btf,
@@ -295,6 +331,65 @@ impl Case {
         }
         drop_own(lines, &had_own_line, usize::MAX)
     }
+}
+
+/// The text with numbers for `@struct:NAME`, `@var:NAME` and the like (BTF ids), `@off:STRUCT.FIELD` and `@size:STRUCT`
+/// (bytes; `+N` or `-N` right behind is added), so that it holds for any kernel.
+fn resolve_ids(text: &str, btf: &Btf) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('@') {
+        let end = after.find(|c: char| !matches!(c, ':' | '_' | '.') && !c.is_alphanumeric());
+        let (word, mut tail) = after.split_at(end.unwrap_or(after.len()));
+        const KINDS: &[&str] = &["struct", "union", "var", "func", "int", "size", "off"];
+        // The sign means other things elsewhere.
+        let Some((kind, name)) = word.split_once(':').filter(|(kind, _)| KINDS.contains(kind))
+        else {
+            out += before;
+            out.push('@');
+            rest = after;
+            continue;
+        };
+        let by_kind = |kind| btf.find_by_name_kind(name, kind).map(i64::from);
+        let number = match kind {
+            "struct" => by_kind(Kind::Struct),
+            "union" => by_kind(Kind::Union),
+            "var" => by_kind(Kind::Var),
+            "func" => by_kind(Kind::Func),
+            "int" => by_kind(Kind::Int),
+            "size" => {
+                let id = btf.find_by_name_kind(name, Kind::Struct);
+                id.and_then(|id| btf.resolve_size(id).ok()).map(i64::from)
+            }
+            "off" => name.split_once('.').and_then(|(structure, field)| {
+                let id = btf.find_by_name_kind(structure, Kind::Struct)?;
+                offset_of(btf, id, field)
+            }),
+            _ => None,
+        };
+        let mut number = number.ok_or(format!("the BTF has no {word}"))?;
+        if tail.starts_with(['+', '-']) {
+            let end = tail[1..].find(|c: char| !c.is_ascii_digit()).map_or(tail.len(), |n| n + 1);
+            number += tail[..end].parse::<i64>().map_err(|e| e.to_string())?;
+            tail = &tail[end..];
+        }
+        out += before;
+        out += &number.to_string();
+        rest = tail;
+    }
+    Ok(out + rest)
+}
+
+/// Bytes before a field, also of a structure without a name within.
+fn offset_of(btf: &Btf, id: u32, field: &str) -> Option<i64> {
+    let members = btf.type_by_id(btf.skip_mods_and_typedefs(id))?.composite()?;
+    members.members().find_map(|m| {
+        let at = i64::from(m.bit_offset / 8);
+        match btf.name(m.name_off) {
+            "" => offset_of(btf, m.ty, field).map(|inner| at + inner),
+            name => (name == field).then_some(at),
+        }
+    })
 }
 
 /// Leaves out lines that held nothing but the old expectation.

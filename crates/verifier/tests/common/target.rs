@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use stylet_btf::builder::{BtfBuilder, MemberDef};
-use stylet_btf::{Btf, Kind, Type, TypeId};
+use stylet_btf::{Btf, Kind, SecVar, Type, TypeId};
 
 /// The part of a 6.18 kernel's BTF that kfuncs need, made by [`cut`].
 pub static STORED: LazyLock<Btf> = LazyLock::new(|| {
@@ -98,6 +98,13 @@ const ATTACHED: &[(&str, Kind)] = &[
     ("__bpf_trace_cgroup", Kind::Func),
     ("__bpf_trace_xdp_exception", Kind::Func),
     ("vfs_read", Kind::Func),
+    ("vfs_truncate", Kind::Func),
+    ("security_file_open", Kind::Func),
+    ("within_error_injection_list", Kind::Func),
+    ("bpf_lsm_task_free", Kind::Func),
+    ("bpf_lsm_getprocattr", Kind::Func),
+    ("bpf_lsm_verify_prog", Kind::Func),
+    ("bpf_lsm_inode_xattr_skipcap", Kind::Func),
     ("do_exit", Kind::Func),
     ("migrate_disable", Kind::Func),
 ];
@@ -105,7 +112,13 @@ const ATTACHED: &[(&str, Kind)] = &[
 /// The part of `btf` that cases name: kfuncs, the structures of [`WHOLE`], what [`ATTACHED`] begins with, typed variables
 /// of the kernel. Other structures that hold pointers keep only their name, their size and one pointer.
 pub fn cut(btf: &Btf) -> Result<Vec<u8>, String> {
-    let mut cut = Cut { btf, out: BtfBuilder::new(), ids: HashMap::new(), order: Vec::new() };
+    let mut cut = Cut {
+        btf,
+        out: BtfBuilder::new(),
+        ids: HashMap::new(),
+        order: Vec::new(),
+        tables: Vec::new(),
+    };
     let pointer = cut.out.ptr(0);
     for (id, ty) in btf.types() {
         let name = btf.name(ty.name_off());
@@ -128,6 +141,16 @@ pub fn cut(btf: &Btf) -> Result<Vec<u8>, String> {
             _ => {}
         }
     }
+    for name in ["security_list_options", "bpf_ctx_convert"] {
+        let table =
+            [Kind::Union, Kind::Struct].iter().find_map(|k| btf.find_by_name_kind(name, *k));
+        cut.tables.extend(table);
+    }
+    for kind in ["sk_buff", "xdp_buff", "pt_regs", "sock", "__sk_buff", "xdp_md"] {
+        if let Some(id) = btf.find_by_name_kind(kind, Kind::Struct) {
+            cut.take(id);
+        }
+    }
     cut.write(pointer);
     cut.out.to_bytes().map_err(|e| e.to_string())
 }
@@ -138,6 +161,8 @@ struct Cut<'a> {
     /// New ids. Types refer to each other in circles, so ids are given before types are written.
     ids: HashMap<TypeId, TypeId>,
     order: Vec<TypeId>,
+    /// Types of which only the members' names matter, and structures among their types that are there anyway.
+    tables: Vec<TypeId>,
 }
 
 impl Cut<'_> {
@@ -174,6 +199,37 @@ impl Cut<'_> {
                     self.out.copy(btf, id, |r| self.ids.get(&r).copied().unwrap_or(0));
                 }
             }
+        }
+        self.write_tables(pointer);
+    }
+
+    /// Tables of hooks and contexts, and the section of the per-CPU variables that are there.
+    fn write_tables(&mut self, pointer: TypeId) {
+        let btf = self.btf;
+        for id in self.tables.clone() {
+            let Some(Type::Struct(s) | Type::Union(s)) = btf.type_by_id(id) else { continue };
+            let members: Vec<_> = s
+                .members()
+                .map(|m| {
+                    let ty = self.ids.get(&m.ty).copied().unwrap_or(pointer);
+                    MemberDef::new(btf.name(m.name_off), ty, m.bit_offset)
+                })
+                .collect();
+            let (name, size) = (btf.name(s.name_off), s.size);
+            if btf.kind(id) == Some(Kind::Union) {
+                self.out.union(name, size, &members);
+            } else {
+                self.out.structure(name, size, &members);
+            }
+        }
+        let section = btf.find_by_name_kind(".data..percpu", Kind::DataSec);
+        if let Some(Type::DataSec(section)) = section.and_then(|id| btf.type_by_id(id)) {
+            let vars: Vec<_> = section
+                .vars()
+                .filter_map(|v| Some(SecVar { ty: *self.ids.get(&v.ty)?, ..v }))
+                .collect();
+            let end = vars.iter().map(|v| v.offset + v.size).max().unwrap_or(0);
+            self.out.datasec(".data..percpu", end, &vars);
         }
     }
 
