@@ -65,7 +65,7 @@ pub fn raw(kernel: &Kernel, initramfs: &Path, folder: &Path) -> Result<Run, Stri
     let mut child = command(kernel, initramfs, &console, &results)
         .spawn()
         .map_err(|e| format!("{QEMU}: {e}"))?;
-    let (ended, boot) = wait(&mut child, &results);
+    let (ended, boot) = wait(&mut child, &results, SILENCE);
     let text = String::from_utf8_lossy(&std::fs::read(&results).unwrap_or_default()).into_owned();
     Ok(Run { ended, results: text.replace("\r\n", "\n"), boot })
 }
@@ -90,8 +90,12 @@ fn command(kernel: &Kernel, initramfs: &Path, console: &Path, results: &Path) ->
     command
 }
 
-/// Waits for QEMU; ends it if the guest is silent for too long. How it ended, and when the guest was first heard.
-fn wait(child: &mut Child, results: &Path) -> (Result<ExitStatus, String>, Duration) {
+/// Waits for QEMU; ends it if the guest is silent for `silence`. How it ended, and when the guest was first heard.
+fn wait(
+    child: &mut Child,
+    results: &Path,
+    silence: Duration,
+) -> (Result<ExitStatus, String>, Duration) {
     let start = Instant::now();
     let (mut length, mut heard, mut boot) = (0, start, None);
     let ended = loop {
@@ -105,12 +109,32 @@ fn wait(child: &mut Child, results: &Path) -> (Result<ExitStatus, String>, Durat
             (length, heard) = (now, Instant::now());
             boot.get_or_insert(start.elapsed());
         }
-        if heard.elapsed() > SILENCE {
+        if heard.elapsed() > silence {
             let _ = child.kill();
             let _ = child.wait();
-            break Err(format!("the guest was silent for {} s", SILENCE.as_secs()));
+            break Err(format!("the guest was silent for {} s", silence.as_secs()));
         }
         std::thread::sleep(Duration::from_millis(20));
     };
     (ended, boot.unwrap_or_else(|| start.elapsed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_hangs_is_ended() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let (ended, _) = wait(&mut child, Path::new("/no/results"), Duration::ZERO);
+        assert_eq!(ended.unwrap_err(), "the guest was silent for 0 s");
+        assert!(child.try_wait().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_guest_that_ends_is_heard() {
+        let mut child = Command::new("sh").args(["-c", "exit 3"]).spawn().unwrap();
+        let (ended, _) = wait(&mut child, Path::new("/no/results"), SILENCE);
+        assert_eq!(ended.unwrap().code(), Some(3));
+    }
 }

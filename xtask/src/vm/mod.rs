@@ -85,7 +85,7 @@ fn parse(args: &[String]) -> Result<Options, String> {
                     .parse()
                     .ok()
                     .filter(|n| *n > 0)
-                    .ok_or_else(|| format!("--jobs {n}: not a number"))?;
+                    .ok_or_else(|| format!("--jobs {n}: not a number above 0"))?;
             }
             "--update" => options.update = true,
             "--fetch" => options.fetch = true,
