@@ -6,6 +6,7 @@ mod kernel;
 mod probes;
 mod startup;
 mod target;
+mod verify;
 
 use std::path::Path;
 
@@ -18,7 +19,8 @@ pub fn run(root: &Path, args: &[String]) -> Result<(), String> {
         [subject, object] if subject == "startup-once" => startup::once(root, object),
         [subject] if subject == "attach" => attach::run(root),
         [subject, object, pid] if subject == "attach-once" => attach::once(object, pid),
+        [subject, paths @ ..] if subject == "verify" => verify::run(root, paths),
         [subject] if subject == "target" => target::serve(),
-        _ => Err("usage: cargo xtask bench probes | startup | attach | jit [KERNEL...]".into()),
+        _ => Err("usage: cargo xtask bench probes | startup | attach | jit [KERNEL...] | verify [OBJECT|DIR...]".into()),
     }
 }
