@@ -12,6 +12,11 @@ pub(crate) fn lookup(
     attach_type: AttachType,
     sleepable: bool,
 ) -> Result<&'static FuncProto, HelperRefusal> {
+    // What is not of its own an LSM program has as a tracing program does (`bpf_lsm_func_proto`).
+    let prog_type = match prog_type {
+        ProgType::LSM if prog_type_since(id, prog_type).is_none() => ProgType::TRACING,
+        own => own,
+    };
     let (default, since) = find(id).ok_or(HelperRefusal::Unknown { id })?;
     let name = default.name;
     let Some(own_since) = prog_type_since(id, prog_type) else {
@@ -137,6 +142,7 @@ fn attach_type_since(
         AttachType::TRACE_FENTRY
             | AttachType::TRACE_FEXIT
             | AttachType::MODIFY_RETURN
+            | AttachType::LSM_MAC
             | AttachType::TRACE_FSESSION
     );
     let raw_tp = attach_type == AttachType::TRACE_RAW_TP;

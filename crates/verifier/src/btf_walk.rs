@@ -1,5 +1,6 @@
 //! What lies at an offset of a structure (`btf_struct_access`, `btf_struct_walk`, kernel/bpf/btf.c).
 
+use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 
 use stylet_btf::{Btf, Composite, Kind as BtfKind, Member, Type, TypeId};
@@ -66,20 +67,32 @@ pub(crate) fn struct_access(
 
 /// Whether an object of type `id` has one of type `want` at `off`: it is one, or begins with one, or one of its members does.
 /// `strict` allows the first only (`btf_struct_ids_match`).
-pub(crate) fn ids_match(btf: &Btf, id: TypeId, off: i64, want: TypeId, strict: bool) -> bool {
-    if strict || off == 0 && id == want {
-        return off == 0 && id == want;
+///
+/// # Errors
+/// There is none; with what the walk ran into, if it did.
+pub(crate) fn ids_match(
+    btf: &Btf,
+    id: TypeId,
+    off: i64,
+    want: TypeId,
+    strict: bool,
+) -> Result<(), Option<Box<Reject>>> {
+    if off == 0 && id == want {
+        return Ok(());
+    }
+    if strict {
+        return Err(None);
     }
     let mut walk = Walk { btf, size: 1, untrusted: false, flex: true };
     let (mut id, mut off) = (id, off);
     for _ in 0..MAX_STEPS {
-        match walk.step(id, off) {
-            Ok(Step::Nested(inner)) if inner == want => return true,
-            Ok(Step::Nested(inner)) => (id, off) = (inner, 0),
-            _ => return false,
+        match walk.step(id, off)? {
+            Step::Nested(inner) if inner == want => return Ok(()),
+            Step::Nested(inner) => (id, off) = (inner, 0),
+            Step::Done(_) => return Err(None),
         }
     }
-    false
+    Err(None)
 }
 
 /// Name of a type or member; the kernel's word for none.

@@ -299,8 +299,8 @@ pub enum RejectionKind {
     ObjectVariableOffset { reg: u8, struct_name: String, off: i32, var_off: Tnum },
     #[error("R{reg} is ptr_{struct_name} {what}: off={off}")]
     ObjectAccess { reg: u8, struct_name: String, what: &'static str, off: i32 },
-    #[error("R{reg} cannot write into ptr_{struct_name} at off={off} size={size}")]
-    CannotWriteObject { reg: u8, struct_name: String, off: i32, size: u32 },
+    #[error("no write support to {struct_name} at off {off}")]
+    NoWriteSupport { struct_name: String, off: i32 },
     #[error("only read is supported")]
     OnlyReads,
     #[error("only read from {struct_name} is supported")]

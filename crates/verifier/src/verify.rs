@@ -25,6 +25,9 @@ pub fn verify(env: &Env, input: &ProgInput<'_>) -> Result<VerifiedProg, Rejectio
     }
 }
 
+/// Greatest type id that a load may name (`BTF_MAX_TYPE`).
+const MAX_BTF_ID: u32 = 0xf_ffff;
+
 /// What BPF_PROG_LOAD looks at before the verifier does.
 fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
     let count = input.insns.len();
@@ -34,6 +37,12 @@ fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
     let prog_type = input.prog_type;
     if !env.has_prog_type(prog_type) {
         return Err(Reject::inval(Kind::NoProgType { prog_type }));
+    }
+    use ProgType as P;
+    let attaches = matches!(prog_type, P::TRACING | P::LSM | P::STRUCT_OPS | P::EXT);
+    let btf_id = input.attach_btf_id;
+    if btf_id != 0 && !attaches || btf_id > MAX_BTF_ID {
+        return Err(Reject::inval(Kind::Silent));
     }
     let known = env.prog_info(prog_type);
     // How far objects were trusted before is not modelled.

@@ -23,7 +23,7 @@ pub(crate) static VARIANTS: &[(&[ProgType], Helper)] = &[
             .arg(1, PtrToBtfId, &[PTR_MAYBE_NULL], "sock_common"),
     ),
     (
-        &[ProgType::TRACING, ProgType::SYSCALL],
+        &[ProgType::TRACING, ProgType::SYSCALL, ProgType::SK_REUSEPORT],
         helper(46, "bpf_get_socket_cookie", v(4, 12)).ret(RetBase::Integer, &[], "").arg(
             0,
             PtrToBtfIdSockCommon,

@@ -52,7 +52,7 @@ impl<'a> Verifier<'a> {
             return Err(refused("access percpu memory"));
         }
         if a.dir == Dir::Write && !alloc {
-            return Err(self.refuse_object_write(reg, off, a, struct_name()));
+            return Err(self.refuse_object_write(reg, off, struct_name()));
         }
         let found = struct_access(btf, reg.aux, off.into(), a.size, alloc)?;
         self.note_mem(MemKind::Checked);
@@ -74,7 +74,6 @@ impl<'a> Verifier<'a> {
         &self,
         reg: &RegState,
         off: i32,
-        a: &Access,
         struct_name: String,
     ) -> alloc::boxed::Box<Reject> {
         let prog = self.input.prog_type;
@@ -83,12 +82,19 @@ impl<'a> Verifier<'a> {
         }
         match prog {
             ProgType::STRUCT_OPS => Reject::unsupported("writes of kernel objects"),
-            ProgType::SCHED_CLS | ProgType::SCHED_ACT | ProgType::XDP => {
-                if struct_name == "nf_conn" {
-                    return Reject::unsupported("writes of struct nf_conn");
+            ProgType::SCHED_CLS | ProgType::SCHED_ACT | ProgType::XDP
+                if struct_name == "nf_conn" =>
+            {
+                let btf = self.cat.btf.as_ref();
+                let members = btf.and_then(|btf| btf.type_by_id(reg.aux)?.composite());
+                let writable = members.into_iter().flat_map(|s| s.members()).any(|m| {
+                    let is_mark = btf.is_some_and(|btf| btf.name(m.name_off) == "mark");
+                    is_mark && i64::from(m.bit_offset / 8) == i64::from(off)
+                });
+                match writable {
+                    true => Reject::unsupported("writes of struct nf_conn"),
+                    false => Reject::acces(Kind::NoWriteSupport { struct_name, off }),
                 }
-                let kind = Kind::CannotWriteObject { reg: a.regno, struct_name, off, size: a.size };
-                Reject::acces(kind)
             }
             _ => Reject::acces(Kind::OnlyReads),
         }

@@ -511,6 +511,8 @@ impl Verifier<'_> {
         }
         let want = match arg.base {
             ArgBase::PtrToBtfIdSockCommon => "sock_common",
+            // The table has the structures of the first three arguments only.
+            _ if HelperId(proto.id) == HelperId::COPY_FROM_USER_TASK => "task_struct",
             _ => arg.btf_struct,
         };
         self.check_ptr_off_reg(reg, regno, true)?;
@@ -522,10 +524,9 @@ impl Verifier<'_> {
         };
         let strict = release && HelperId(proto.id) != HelperId::SK_RELEASE;
         let have = btf.skip_mods_and_typedefs(reg.aux);
-        if ids_match(btf, have, reg.off.into(), want_id, strict) {
-            return Ok(());
-        }
-        let have = btf.type_name(have).into();
-        Err(Reject::acces(Kind::HelperObject { reg: regno, have, want }))
+        ids_match(btf, have, reg.off.into(), want_id, strict).map_err(|note| {
+            let have = btf.type_name(have).into();
+            Reject::acces(Kind::HelperObject { reg: regno, have, want }).after(note)
+        })
     }
 }

@@ -473,17 +473,19 @@ impl<'a> Verifier<'a> {
         let off = i64::from(reg.off).wrapping_add(reg.bounds.var_off.value as i64);
         let projection =
             matches!((want_name, have_name), ("__sk_buff", "sk_buff") | ("xdp_md", "xdp_buff"));
-        if projection || ids_match(btf, have, off, want, strict) {
+        let Err(note) = ids_match(btf, have, off, want, strict) else { return Ok(()) };
+        if projection {
             return Ok(());
         }
         let text = |id, name| alloc::format!("{} {name}", kind_text(btf.type_by_id(id)));
-        Err(Reject::inval(Kind::ExpectedObject {
+        let kind = Kind::ExpectedObject {
             name: meta.desc.name.into(),
             arg: arg.n,
             want: text(want, want_name).into(),
             reg: arg.regno(),
             have: text(have, have_name).into(),
-        }))
+        };
+        Err(Reject::inval(kind).after(note))
     }
 }
 

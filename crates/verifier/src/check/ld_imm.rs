@@ -143,7 +143,9 @@ impl Verifier<'_> {
             Some(Type::Func(_)) => return Ok(memory(0)),
             Some(Type::Var(var)) => var,
             Some(_) => return Err(Reject::inval(Kind::KsymKind { id: insn.imm })),
-            None => return Err(Reject::inval(Kind::InvalidKsymId { id: insn.imm })),
+            None => {
+                return Err(Reject::new(errno::ENOENT, Kind::InvalidKsymId { id: insn.imm }));
+            }
         };
         let section = btf.find_by_name_kind(".data..percpu", BtfKind::DataSec);
         let per_cpu = match section.and_then(|s| btf.type_by_id(s)) {

@@ -54,6 +54,7 @@ const WHOLE: &[&str] = &[
     "sock",
     "sock_common",
     "tcp_sock",
+    "udp_sock",
     "inet_connection_sock",
     "inet_sock",
     "request_sock",
