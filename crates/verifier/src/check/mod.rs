@@ -16,6 +16,7 @@ pub(crate) mod global;
 pub(crate) mod helper;
 pub(crate) mod helper_arg;
 pub(crate) mod helper_mem;
+mod helper_type;
 pub(crate) mod iter;
 pub(crate) mod jmp;
 pub(crate) mod kfunc;
