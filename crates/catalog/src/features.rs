@@ -131,6 +131,8 @@ features! {
     CTX_POINTERS_ARE_NUMBERS = 53, 7 . 0;
     /// Raw tracepoint programs with BTF arguments may be sleepable.
     SLEEPABLE_TRACEPOINTS = 54, 7 . 2;
+    /// A field for per-CPU objects takes no other ones.
+    KPTR_PERCPU = 61, 6 . 19;
     /// Structured diagnostics in the verifier's log.
     LOG_DIAGNOSTICS = 38, 7 . 3;
 }

@@ -250,7 +250,9 @@ impl Verifier<'_> {
         match insn.op() {
             op::EXIT => Ok(false),
             op::CALL => {
-                if insn.is_helper_call() && is_sync_callback_helper(insn.imm as u32) {
+                if insn.is_helper_call() && is_sync_callback_helper(insn.imm as u32)
+                    || insn.is_kfunc_call() && self.is_rbtree_add(insn)
+                {
                     let aux = &mut self.aux[t as usize];
                     (aux.calls_callback, aux.force_checkpoint, aux.prune_point, aux.jmp_point) =
                         (true, true, true, true);

@@ -11,6 +11,7 @@ use stylet_insn::Insn;
 
 use crate::backtrack::{JmpHistEntry, LinkedRegs};
 use crate::check::kfunc::KfuncDesc;
+use crate::check::nullness::Known;
 use crate::equal::IdMap;
 use crate::fields::{MapBtf, Record};
 use crate::input::{MapDef, ProgInput};
@@ -201,6 +202,11 @@ impl<'a> Verifier<'a> {
         let start = self.subprogs[subprog as usize].start;
         (st.insn_idx, st.first_insn_idx) = (start, start);
         st
+    }
+
+    /// What comparisons with NULL ask about.
+    pub fn known(&self) -> Known<'_> {
+        Known { input: self.input, maps: &self.map_btf, objects: &self.objects }
     }
 
     pub fn new_id(&mut self) -> u32 {

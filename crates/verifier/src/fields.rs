@@ -63,14 +63,15 @@ const ALLOC_OBJ_FIELDS: &[&str] = &[
     "bpf_refcount",
 ];
 
-/// Kernel types that a map may own, and what destroys them (`register_btf_id_dtor_kfuncs`).
-const DTORS: &[(&str, &str)] = &[
-    ("task_struct", "bpf_task_release_dtor"),
-    ("cgroup", "bpf_cgroup_release_dtor"),
-    ("bpf_cpumask", "bpf_cpumask_release_dtor"),
-    ("bpf_crypto_ctx", "bpf_crypto_ctx_release_dtor"),
-    ("prog_test_ref_kfunc", "bpf_kfunc_call_test_release_dtor"),
-    ("prog_test_member", "bpf_kfunc_call_memb_release_dtor"),
+/// Kernel types that a map may own, with the first release whose kernel can destroy them
+/// (`register_btf_id_dtor_kfuncs`).
+const DTORS: &[(&str, Release)] = &[
+    ("task_struct", Release::new(6, 2)),
+    ("cgroup", Release::new(6, 2)),
+    ("bpf_cpumask", Release::new(6, 3)),
+    ("bpf_crypto_ctx", Release::new(6, 10)),
+    ("prog_test_ref_kfunc", Release::new(5, 19)),
+    ("prog_test_member", Release::new(5, 19)),
 ];
 
 impl FieldKind {
@@ -173,6 +174,11 @@ impl Record {
         self.fields.iter().find(|f| f.kind == kind).map(|f| f.off)
     }
 
+    /// The field that starts at `off` and is of one of the kinds (`btf_record_find`).
+    pub fn find(&self, off: i64, kind: impl Fn(FieldKind) -> bool) -> Option<&Field> {
+        self.fields.iter().find(|f| i64::from(f.off) == off && kind(f.kind))
+    }
+
     pub fn has_lock(&self) -> bool {
         self.has(FieldKind::SpinLock) || self.has(FieldKind::ResSpinLock)
     }
@@ -197,7 +203,15 @@ struct Finder<'a> {
     out: Vec<Found>,
 }
 
-impl Finder<'_> {
+impl<'a> Finder<'a> {
+    /// Unions are not looked into.
+    fn structure_of(&self, id: TypeId) -> Option<Composite<'a>> {
+        match self.btf.type_by_id(id) {
+            Some(Type::Struct(s)) => Some(s),
+            _ => None,
+        }
+    }
+
     fn wants(&self, kind: FieldKind) -> bool {
         (self.kinds)(kind) && kind.since() <= self.env.release()
     }
@@ -242,7 +256,7 @@ impl Finder<'_> {
             return Ok(());
         }
         let fits = |size: u32| want.is_none_or(|w| w == size.wrapping_mul(nelems));
-        let composite = self.btf.type_by_id(ty).and_then(|t| t.composite());
+        let composite = self.structure_of(ty);
         let before = self.out.len();
         let named = composite.and_then(|s| {
             let name = self.btf.name(s.name_off);
@@ -340,7 +354,7 @@ impl Finder<'_> {
             return Ok(None);
         }
         let to = self.btf.skip_mods_and_typedefs(tag.ty);
-        match self.btf.type_by_id(to).and_then(|t| t.composite()) {
+        match self.structure_of(to) {
             Some(_) => Ok(Some((kind, to))),
             None => Err(BadFields),
         }
@@ -369,7 +383,7 @@ impl Finder<'_> {
             if kind == FieldKind::ListHead { FieldKind::ListNode } else { FieldKind::RbNode };
         let mut members = s.members().filter(|m| self.btf.name(m.name_off) == node);
         let (Some(member), None) = (members.next(), members.next()) else { return Err(BadFields) };
-        let ty = self.btf.type_by_id(member.ty).and_then(|t| t.composite()).ok_or(BadFields)?;
+        let ty = self.structure_of(member.ty).ok_or(BadFields)?;
         let off = member.bit_offset / 8;
         let aligned =
             member.bit_offset.is_multiple_of(8) && off.is_multiple_of(node_kind.layout().1);
@@ -399,7 +413,7 @@ fn parse(
 ) -> Result<Record, BadFields> {
     let mut finder = Finder { env, btf, kinds, seen: Vec::new(), out: Vec::new() };
     match btf.type_by_id(id) {
-        Some(Type::Struct(s) | Type::Union(s)) => finder.structure(s, id, 0, 0)?,
+        Some(Type::Struct(s)) => finder.structure(s, id, 0, 0)?,
         Some(Type::DataSec(sec)) => {
             for var in sec.vars() {
                 let Some(Type::Var(v)) = btf.type_by_id(var.ty) else { continue };
@@ -444,11 +458,7 @@ fn kptr_target(env: &Env, btf: &Btf, found: &Found) -> Result<(TypeId, bool), Ba
     let name = btf.name(ty.name_off());
     let Some(target) = &env.btf else { return Ok((found.ty, false)) };
     let Some(id) = target.find_by_name_kind(name, ty.kind()) else { return Ok((found.ty, false)) };
-    let destroyed = || {
-        DTORS.iter().any(|(ty, dtor)| {
-            *ty == name && target.find_by_name_kind(dtor, BtfKind::Func).is_some()
-        })
-    };
+    let destroyed = || DTORS.iter().any(|(ty, since)| *ty == name && *since <= env.release());
     if found.kind == FieldKind::KptrRef && !destroyed() {
         return Err(BadFields);
     }

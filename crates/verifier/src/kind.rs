@@ -63,6 +63,14 @@ fn unknown(smin: &Option<i64>, smax: &Option<i64>) -> &'static str {
     if smin.is_none() && smax.is_none() { " unknown scalar value" } else { "" }
 }
 
+fn graph_root(list: bool) -> &'static str {
+    if list { "bpf_list_head" } else { "bpf_rb_root" }
+}
+
+fn graph_node(list: bool) -> &'static str {
+    if list { "bpf_list_node" } else { "bpf_rb_node" }
+}
+
 /// What is wrong. Fields are the numbers of the message; `reg` is a register number.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -257,6 +265,23 @@ pub enum RejectionKind {
     KptrMisaligned { name: &'static str, expected: u32, off: u64 },
     #[error("{name} access size must be BPF_DW")]
     KptrSize { name: &'static str },
+    #[error("direct access to {name} is disallowed")]
+    DirectFieldAccess { name: &'static str },
+    #[error("kptr in map can only be accessed using BPF_MEM instruction mode")]
+    KptrMode,
+    #[error("store to {what} disallowed")]
+    KptrStore { what: &'static str },
+    #[error("BPF_ST imm must be 0 when storing to kptr at off={off}")]
+    KptrStoreImm { off: u32 },
+    /// `expected` with all that the field takes.
+    #[error("invalid kptr access, R{reg} type={ty}{name} expected={expected}")]
+    KptrBadType { reg: u8, ty: TypeName, name: Box<str>, expected: Box<str> },
+    #[error("R{reg} has no valid kptr")]
+    NoKptr { reg: u8 },
+    #[error("off={off} doesn't point to kptr")]
+    NotAtKptr { off: i32 },
+    #[error("off={off} kptr isn't referenced kptr")]
+    KptrWithoutReference { off: i32 },
     #[error("write into map forbidden")]
     WriteIntoMapForbidden,
     #[error("R{reg} invalid {what} buffer access: off={off}, size={size}")]
@@ -653,6 +678,46 @@ pub enum RejectionKind {
     NotPointingTo { arg: u8, what: &'static str },
     #[error("irq flag acquired by {taken} kfuncs cannot be restored with {restored} kfuncs")]
     IrqClassMismatch { taken: &'static str, restored: &'static str },
+
+    // Objects of the program's own types, lists and trees.
+    #[error("local type ID argument must be in range [0, U32_MAX]")]
+    LocalTypeIdRange,
+    #[error("bpf_obj_new/bpf_percpu_obj_new requires prog BTF")]
+    ObjNewNeedsBtf,
+    #[error("bpf_obj_new/bpf_percpu_obj_new type ID argument must be of a struct")]
+    ObjNewNotStruct,
+    #[error("bpf_percpu_obj_new type size ({size}) is greater than {limit}")]
+    PercpuObjectSize { size: u32, limit: u32 },
+    #[error("bpf_percpu_obj_new type ID argument must be of a struct of scalars")]
+    PercpuObjectNotScalars,
+    #[error("bpf_percpu_obj_new type ID argument must not contain special fields")]
+    PercpuObjectFields,
+    #[error("arg#{arg} expected pointer to {what}")]
+    ExpectedAllocated { arg: u8, what: &'static str },
+    #[error("arg#{arg} expected for {kfunc}()")]
+    ExpectedFor { arg: u8, kfunc: &'static str },
+    #[error("allocated object must be referenced")]
+    AllocatedNotReferenced,
+    #[error("arg#{arg} is neither owning or non-owning ref")]
+    NeitherOwning { arg: u8 },
+    #[error("arg#{arg} doesn't point to a type with bpf_refcount field")]
+    NotRefcounted { arg: u8 },
+    #[error("{what} not found at offset={off}")]
+    GraphFieldNotFound { what: &'static str, off: i64 },
+    #[error("held lock and object are not in the same allocation")]
+    HeldLockElsewhere,
+    #[error("bpf_spin_lock at off={at} must be held for {what}")]
+    LockMustBeHeld { at: i32, what: &'static str },
+    #[error("operation on {} expects arg#1 {} at offset={at} in struct {want}, but arg is at offset={off} in struct {have}", graph_root(*list), graph_node(*list))]
+    GraphOtherType { list: bool, at: u32, want: Box<str>, off: i64, have: Box<str> },
+    #[error("arg#1 offset={off}, but expected {what} at offset={at} in struct {want}")]
+    GraphOtherNode { off: i64, what: &'static str, at: u32, want: String },
+    #[error("{name} can only take non-owning or refcounted bpf_rb_node pointer")]
+    NeedsNonOwningNode { name: String },
+    #[error("{name} not allowed in rbtree cb")]
+    NotInRbtreeCb { name: String },
+    #[error("Calling bpf_rcu_read_{{lock,unlock}} in unnecessary rbtree callback")]
+    RcuInRbtreeCb,
 
     // Sections.
     #[error("nested rcu read lock (kernel function {name})")]

@@ -27,7 +27,7 @@ pub(crate) enum RegType {
     PtrToBuf,
     /// Writable tracepoint buffer.
     PtrToTpBuffer,
-    /// An object of BTF type `aux`: the kernel's, or the program's own with [`RegFlags::ALLOC`].
+    /// An object of BTF type `aux`: of the target's BTF, or of the program's when `map` is [`PROG_BTF`].
     PtrToBtfId,
     /// Function number `aux` of the program.
     PtrToFunc,
@@ -77,8 +77,10 @@ impl RegFlags {
     pub const DYNPTR_PACKET: RegFlags = RegFlags(7 << 16);
     /// Any dynptr's (`DYNPTR_TYPE_FLAG_MASK`).
     pub const DYNPTR_MASK: RegFlags = RegFlags(3 << 8 | 7 << 16);
-    /// An object of the program's own type (`MEM_ALLOC`): `aux` is an id in the program's BTF, not the target's.
+    /// Memory that `bpf_obj_new` gave (`MEM_ALLOC`).
     pub const ALLOC: RegFlags = RegFlags(1 << 10);
+    /// A list or tree owns the object; the pointer is valid while its lock is held (`NON_OWN_REF`).
+    pub const NON_OWN_REF: RegFlags = RegFlags(1 << 20);
     /// What makes an unreferenced pointer one that the kernel vouches for (`BPF_REG_TRUSTED_MODIFIERS`).
     pub const TRUSTED_MODIFIERS: RegFlags = RegFlags(1 << 4 | 1 << 10);
 
@@ -192,6 +194,8 @@ pub(crate) const BEYOND_PKT_END: i32 = -2;
 
 /// `RegState::map` of a register that names no map.
 pub(crate) const NO_MAP: u32 = u32::MAX;
+/// `RegState::map` of an object whose type is one of the program's BTF, not the target's.
+pub(crate) const PROG_BTF: u32 = u32::MAX - 1;
 
 /// What the verifier knows of one register or spilled register.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -330,6 +334,12 @@ impl RegState {
         );
         let marked = self.flags.0 & RegFlags::TRUSTED_MODIFIERS.0 != 0;
         self.ref_obj_id != 0 || (as_object || marked) && !self.has_unsafe_flags()
+    }
+
+    /// An object that may be passed with a fixed offset (`check_func_arg_reg_off`).
+    pub fn may_have_offset(&self) -> bool {
+        let safe = RegFlags::TRUSTED_MODIFIERS.with(RegFlags::RCU).with(RegFlags::NON_OWN_REF);
+        self.flags.without(safe) == RegFlags::NONE
     }
 
     /// An object that RCU keeps alive (`is_rcu_reg`).

@@ -85,6 +85,8 @@ pub(crate) enum CallbackKind {
     ForEachMapElem,
     /// `bpf_user_ringbuf_drain`.
     UserRingbuf,
+    /// `bpf_rbtree_add`.
+    RbtreeLess,
     /// A timer's or work queue's: it runs later, on its own.
     Async,
     /// `bpf_find_vma`.

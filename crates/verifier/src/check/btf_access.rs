@@ -11,15 +11,14 @@ use super::mem::{Access, Dir, Value};
 use crate::btf_walk::{Found, is_listed_field, struct_access};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{RegFlags, RegState, RegType};
+use crate::regs::{NO_MAP, PROG_BTF, RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
 use crate::verified::MemKind;
 
 impl<'a> Verifier<'a> {
     /// BTF that a register's type id is of: the program's for its own objects, otherwise the target's.
     pub(crate) fn btf_of(&self, reg: &RegState) -> Res<&'a Btf> {
-        let btf =
-            if reg.flags.has(RegFlags::ALLOC) { self.input.btf } else { self.cat.btf.as_ref() };
+        let btf = if reg.map == PROG_BTF { self.input.btf } else { self.cat.btf.as_ref() };
         btf.ok_or_else(|| Reject::unsupported("kernel objects without the target's BTF"))
     }
 
@@ -28,7 +27,7 @@ impl<'a> Verifier<'a> {
         let btf = self.btf_of(reg)?;
         let struct_name = || String::from(btf.type_name(reg.aux));
         let alloc = reg.flags.has(RegFlags::ALLOC);
-        if !alloc && !is_gpl_compatible(self.input.license) {
+        if reg.map != PROG_BTF && !is_gpl_compatible(self.input.license) {
             let kind = Kind::ObjectNeedsGpl { struct_name: struct_name() };
             return Err(Reject::inval(kind));
         }
@@ -54,6 +53,12 @@ impl<'a> Verifier<'a> {
         if a.dir == Dir::Write && !alloc {
             return Err(self.refuse_object_write(reg, off, struct_name()));
         }
+        if a.dir == Dir::Write && reg.flags.has(RegFlags::UNTRUSTED) {
+            return Err(Reject::acces(Kind::OnlyReads));
+        }
+        if alloc {
+            self.check_own_object_access(reg, off, a.size)?;
+        }
         let found = struct_access(btf, reg.aux, off.into(), a.size, alloc)?;
         self.note_mem(MemKind::Checked);
         let found = match found {
@@ -65,8 +70,24 @@ impl<'a> Verifier<'a> {
             }
             other => other,
         };
-        self.set_walked(found, a);
+        self.set_walked(found, a, reg.map);
         Ok(())
+    }
+
+    /// An access of an object of the program's own touches no field that the kernel looks after.
+    fn check_own_object_access(&self, reg: &RegState, off: i32, size: u32) -> Res<()> {
+        let owned = reg.ref_obj_id != 0 || reg.is_rcu() || reg.is_non_owning();
+        if !owned {
+            return Err(Reject::bug("ref_obj_id for allocated object must be non-zero"));
+        }
+        let (low, high) = (i64::from(off), i64::from(off) + i64::from(size));
+        let fields = self.objects.get(&reg.aux).map_or(&[][..], |r| &r.fields);
+        let touched =
+            fields.iter().find(|f| low < i64::from(f.off + f.size) && i64::from(f.off) < high);
+        match touched {
+            Some(field) => Err(Reject::acces(Kind::DirectFieldAccess { name: field.kind.name() })),
+            None => Ok(()),
+        }
     }
 
     /// Writing to kernel objects is for few types of programs (`bpf_verifier_ops.btf_struct_access`).
@@ -141,12 +162,17 @@ impl<'a> Verifier<'a> {
     }
 
     /// What a load from an object gives (`mark_btf_ld_reg`).
-    fn set_walked(&mut self, found: Found<'_>, a: &Access) {
+    fn set_walked(&mut self, found: Found<'_>, a: &Access, map: u32) {
         let (Dir::Read, Value::Reg(dst)) = (a.dir, a.value) else { return };
         let value = match found {
             Found::Object { id, flags, .. } => {
                 let fresh = if flags.has(RegFlags::MAYBE_NULL) { self.new_id() } else { 0 };
-                RegState { aux: id, id: fresh, ..RegState::pointer(RegType::PtrToBtfId, flags) }
+                RegState {
+                    aux: id,
+                    id: fresh,
+                    map,
+                    ..RegState::pointer(RegType::PtrToBtfId, flags)
+                }
             }
             Found::OtherPointer if self.cat.has(Features::UNTRUSTED_MEM) => {
                 RegState::pointer(RegType::PtrToMem, RegFlags::RDONLY.with(RegFlags::UNTRUSTED))
@@ -177,7 +203,7 @@ impl<'a> Verifier<'a> {
         }
         let found = struct_access(btf, id, off.into(), a.size, false)?;
         self.note_mem(MemKind::Checked);
-        self.set_walked(found, a);
+        self.set_walked(found, a, NO_MAP);
         Ok(())
     }
 }

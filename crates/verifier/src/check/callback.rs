@@ -34,7 +34,7 @@ impl Verifier<'_> {
             return Ok(());
         }
         let ctx = *self.reg(3);
-        self.push_callback(meta, CallbackKind::Loop, |callee| {
+        self.push_callback(meta.subprog, CallbackKind::Loop, |callee| {
             callee.regs[1] = RegState::unknown();
             callee.regs[2] = ctx;
         })
@@ -54,7 +54,7 @@ impl Verifier<'_> {
             map_uid: caller_r1.map_uid,
             ..RegState::pointer(ty, RegFlags::NONE)
         };
-        self.push_callback(meta, CallbackKind::ForEachMapElem, |callee| {
+        self.push_callback(meta.subprog, CallbackKind::ForEachMapElem, |callee| {
             callee.regs[1] = of_map(RegType::ConstPtrToMap);
             callee.regs[2] = of_map(RegType::PtrToMapKey);
             callee.regs[3] = of_map(RegType::PtrToMapValue);
@@ -70,7 +70,7 @@ impl Verifier<'_> {
             return Err(Reject::unsupported("bpf_find_vma without the target's BTF"));
         };
         let (task, ctx) = (*self.reg(1), *self.reg(4));
-        self.push_callback(meta, CallbackKind::FindVma, |callee| {
+        self.push_callback(meta.subprog, CallbackKind::FindVma, |callee| {
             callee.regs[1] = task;
             callee.regs[2] =
                 RegState { aux, ..RegState::pointer(RegType::PtrToBtfId, RegFlags::NONE) };
@@ -79,13 +79,13 @@ impl Verifier<'_> {
     }
 
     /// Puts aside a path that runs the callback once and comes back to the helper call.
-    fn push_callback(
+    pub(super) fn push_callback(
         &mut self,
-        meta: &CallMeta,
+        subprog: Option<usize>,
         kind: CallbackKind,
         args: impl FnOnce(&mut FuncState),
     ) -> Res<()> {
-        let Some(subprog) = meta.subprog else {
+        let Some(subprog) = subprog else {
             return Err(Reject::bug("callback helper without a callback"));
         };
         let at = self.insn_idx;
@@ -147,7 +147,7 @@ impl Verifier<'_> {
             HelperId::FOR_EACH_MAP_ELEM => self.check_for_each_map_elem(meta),
             HelperId::USER_RINGBUF_DRAIN => {
                 let (dynptr, ctx) = (self.local_dynptr_reg(), *self.reg(3));
-                self.push_callback(meta, CallbackKind::UserRingbuf, |callee| {
+                self.push_callback(meta.subprog, CallbackKind::UserRingbuf, |callee| {
                     callee.regs[1] = dynptr;
                     callee.regs[2] = ctx;
                 })

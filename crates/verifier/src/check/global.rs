@@ -109,7 +109,7 @@ impl Verifier<'_> {
             | RegType::PtrToMem
             | RegType::PtrToBuf
             | RegType::Scalar => Ok(()),
-            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
+            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, reg.may_have_offset()),
             _ => self.check_ptr_off_reg(reg, regno, false),
         }
     }

@@ -13,6 +13,7 @@ use super::region::F_RDONLY_PROG;
 use crate::bounds::Bounds;
 use crate::cfg::is_sync_callback_helper;
 use crate::env::{CallMap, Flow, Step, Verifier};
+use crate::fields::Field;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{DynptrType, RegFlags, RegState, RegType};
 use crate::rejection::{Reject, Res};
@@ -42,14 +43,10 @@ pub(crate) struct CallMeta {
     pub const_key: Option<u64>,
     /// BTF type behind a per-CPU pointer.
     pub percpu_type: Option<u32>,
+    /// The kernel pointer that is exchanged.
+    pub kptr: Option<Field>,
     /// The dynptr argument, when it was there before the call.
     pub dynptr: Option<PassedDynptr>,
-}
-
-/// Helpers whose result this verifier understands only with BTF, or whose effects reach further
-/// than their prototype says.
-fn is_unsupported(id: HelperId) -> bool {
-    matches!(id, HelperId::KPTR_XCHG)
 }
 
 impl Verifier<'_> {
@@ -78,9 +75,6 @@ impl Verifier<'_> {
         }
         if proto.might_sleep {
             self.check_helper_sections(proto.name, id)?;
-        }
-        if is_unsupported(HelperId(id)) {
-            return Err(Reject::unsupported(proto.name));
         }
         let mut meta = CallMeta { id, ..CallMeta::default() };
         for n in 0..proto.args.len() {
@@ -152,7 +146,14 @@ impl Verifier<'_> {
             let reg = *self.reg(meta.release_regno.into());
             return self.release_dynptr(&reg);
         }
-        if !self.release_reference(meta.ref_obj_id) {
+        let released = match HelperId(proto.id) {
+            HelperId::KPTR_XCHG if meta.ref_obj_id != 0 => self.release_into_kptr(meta.ref_obj_id),
+            _ => {
+                self.release_reference(meta.ref_obj_id)
+                    || meta.ref_obj_id == 0 && self.reg(meta.release_regno.into()).is_null()
+            }
+        };
+        if !released {
             return Err(Reject::inval(Kind::NotAcquired { helper: proto.name, id: proto.id }));
         }
         Ok(())
@@ -211,6 +212,9 @@ impl Verifier<'_> {
                     flags = flags.with(RegFlags::RINGBUF);
                 }
                 RegState { aux: meta.mem_size, ..RegState::pointer(RegType::PtrToMem, flags) }
+            }
+            RetBase::PtrToBtfId if HelperId(proto.id) == HelperId::KPTR_XCHG => {
+                self.kptr_result(meta, proto.ret.flags)?
             }
             RetBase::PtrToSocket => RegState::pointer(RegType::PtrToSocket, flags),
             RetBase::PtrToSockCommon => RegState::pointer(RegType::PtrToSockCommon, flags),
@@ -330,7 +334,7 @@ impl Verifier<'_> {
             map_uid: meta.map_uid,
             ..RegState::pointer(RegType::PtrToMapValue, flags)
         };
-        if may_point_to_lock(&self.map_btf, &reg) {
+        if may_point_to_lock(&self.known(), &reg) {
             reg.id = self.new_id();
         }
         Ok(reg)
@@ -367,6 +371,7 @@ fn is_acquire(id: HelperId, map_type: Option<MapType>) -> bool {
                 | HelperId::SK_LOOKUP_TCP
                 | HelperId::SK_LOOKUP_UDP
                 | HelperId::SKC_LOOKUP_TCP
+                | HelperId::KPTR_XCHG
         )
 }
 

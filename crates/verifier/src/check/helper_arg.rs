@@ -51,7 +51,11 @@ impl Verifier<'_> {
         }
         let reg = *self.reg(regno.into());
         if !(reg.is_null() && arg.flags.contains(ArgFlags::PTR_MAYBE_NULL)) {
-            self.check_reg_type(&reg, regno, &arg, proto)?;
+            if HelperId(meta.id) == HelperId::KPTR_XCHG && regno == 2 {
+                self.check_kptr_source(&reg, regno, meta)?;
+            } else {
+                self.check_reg_type(&reg, regno, &arg, proto)?;
+            }
             self.check_func_arg_reg_off(&reg, regno, &arg)?;
         }
         if arg.flags.contains(ArgFlags::OBJ_RELEASE) {
@@ -62,7 +66,8 @@ impl Verifier<'_> {
             }
             meta.release_regno = regno;
         }
-        if reg.ref_obj_id != 0 && arg.base != ArgBase::PtrToDynptr {
+        if reg.ref_obj_id != 0 && !matches!(arg.base, ArgBase::PtrToDynptr | ArgBase::KptrXchgDest)
+        {
             if meta.ref_obj_id != 0 {
                 return Err(Reject::acces(Kind::TwoReferences {
                     reg: regno,
@@ -115,7 +120,7 @@ impl Verifier<'_> {
             | RegType::PtrToMem
             | RegType::PtrToBuf
             | RegType::Scalar => Ok(()),
-            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, true),
+            RegType::PtrToBtfId => self.check_ptr_off_reg(reg, regno, reg.may_have_offset()),
             _ => self.check_ptr_off_reg(reg, regno, false),
         }
     }
@@ -144,7 +149,11 @@ impl Verifier<'_> {
                 }
                 (meta.map, meta.map_uid) = (Some(reg.map), reg.map_uid);
             }
+            ArgBase::KptrXchgDest => return self.process_kptr_func(regno, reg, meta),
             ArgBase::PtrToSpinLock => {
+                if self.in_rbtree_cb() {
+                    return Err(Reject::acces(Kind::LockInRbtreeCb));
+                }
                 let lock = HelperId(meta.id) == HelperId::SPIN_LOCK;
                 return self.process_spin_lock(regno, lock, RefKind::Lock);
             }

@@ -83,8 +83,14 @@ static CONST_STR: Expected =
 
 static TIMER: Expected =
     Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value" };
-static SPIN_LOCK: Expected =
-    Expected { types: &[ty(RegType::PtrToMapValue, PLAIN)], text: "map_value, ptr_" };
+static SPIN_LOCK: Expected = Expected {
+    types: &[ty(RegType::PtrToMapValue, PLAIN), ty(RegType::PtrToBtfId, RegFlags::ALLOC)],
+    text: "map_value, ptr_",
+};
+static KPTR_XCHG_DEST: Expected = Expected {
+    types: &[ty(RegType::PtrToMapValue, PLAIN), ty(RegType::PtrToBtfId, RegFlags::ALLOC)],
+    text: "map_value, ptr_",
+};
 
 static DYNPTR: Expected = Expected {
     types: &[ty(RegType::PtrToStack, PLAIN), ty(RegType::ConstPtrToDynptr, PLAIN)],
@@ -110,6 +116,7 @@ fn compatible(base: ArgBase) -> Res<&'static Expected> {
         ArgBase::PtrToTimer => &TIMER,
         ArgBase::PtrToBtfId => &BTF_PTR,
         ArgBase::PtrToPercpuBtfId => &PERCPU_BTF_PTR,
+        ArgBase::KptrXchgDest => &KPTR_XCHG_DEST,
         _ => return Err(Reject::unsupported("arguments of this kind")),
     })
 }
@@ -165,8 +172,12 @@ impl Verifier<'_> {
         arg: &ArgType,
         proto: &FuncProto,
     ) -> Res<()> {
-        // What these do with an object of a per-CPU type is up to them.
-        if arg.base == ArgBase::PtrToPercpuBtfId {
+        // What these do with an object is up to them.
+        let any = matches!(
+            arg.base,
+            ArgBase::PtrToPercpuBtfId | ArgBase::PtrToSpinLock | ArgBase::KptrXchgDest
+        );
+        if any {
             return Ok(());
         }
         let release = arg.flags.contains(ArgFlags::OBJ_RELEASE);

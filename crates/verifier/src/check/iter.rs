@@ -178,7 +178,7 @@ impl Verifier<'_> {
             if let Some(prev) = self.find_prev_entry(at) {
                 self.widen_imprecise_scalars(prev, &mut queued);
             }
-            mark_ptr_not_null(self.input, &self.map_btf, queued.reg_mut(0));
+            mark_ptr_not_null(&self.known(), queued.reg_mut(0));
             self.push_stack(queued, at + 1, at)?;
         }
         self.cur.frame_mut(frame).stack[spi].spilled.object =

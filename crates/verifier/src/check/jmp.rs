@@ -6,7 +6,7 @@ use stylet_catalog::Features;
 use stylet_insn::{Insn, opcode as op};
 use stylet_uapi::errno;
 
-use super::nullness;
+use super::nullness::{self, Known};
 use crate::backtrack::{LinkedReg, LinkedRegs};
 use crate::bounds::{Bounds, is_branch_taken, refine};
 use crate::env::{Flow, Step, Verifier};
@@ -178,6 +178,7 @@ impl Verifier<'_> {
         if !eq && insn.op() != op::JNE {
             return;
         }
+        let known = Known { input: self.input, maps: &self.map_btf, objects: &self.objects };
         if insn.is_src_reg() {
             let pointers = self.cat.has(Features::POINTER_NULLNESS)
                 && dst.is_pointer()
@@ -189,17 +190,11 @@ impl Verifier<'_> {
             let regno = usize::from(if src.maybe_null() { insn.src } else { insn.dst });
             let state = if eq { other } else { &mut self.cur };
             let mut reg = *state.reg(regno);
-            nullness::mark_ptr_not_null(self.input, &self.map_btf, &mut reg);
+            nullness::mark_ptr_not_null(&known, &mut reg);
             *state.reg_mut(regno) = reg;
         } else if insn.imm == 0 && dst.maybe_null() {
-            nullness::mark_ptr_or_null_regs(
-                self.input,
-                &self.map_btf,
-                &mut self.cur,
-                insn.dst.into(),
-                !eq,
-            );
-            nullness::mark_ptr_or_null_regs(self.input, &self.map_btf, other, insn.dst.into(), eq);
+            nullness::mark_ptr_or_null_regs(&known, &mut self.cur, insn.dst.into(), !eq);
+            nullness::mark_ptr_or_null_regs(&known, other, insn.dst.into(), eq);
         }
     }
 

@@ -8,9 +8,11 @@ use stylet_insn::Insn;
 use stylet_uapi::errno;
 
 use super::exception::THROW;
+use super::graph::{RBTREE_ADD, adds_node};
 use super::helper::is_gpl_compatible;
 use super::packet::kfunc_changes_pkt_data;
 use crate::env::{Flow, Step, Verifier};
+use crate::fields::Field;
 use crate::kind::RejectionKind as Kind;
 use crate::regs::{DynptrType, RegState};
 use crate::rejection::{Reject, Res};
@@ -52,6 +54,10 @@ pub(crate) struct KfuncMeta<'a> {
     /// Frame and first slot of the iterator.
     pub iter: Option<(usize, usize)>,
     pub subprog: Option<usize>,
+    /// Type of the program's own object that was passed.
+    pub object: Option<u32>,
+    /// The list or tree that was passed.
+    pub root: Option<Field>,
     /// Map, its uid and argument of the field of a map's value that was passed.
     pub field_map: Option<(u32, u32)>,
 }
@@ -75,16 +81,7 @@ impl KfuncMeta<'_> {
 
 /// Kfuncs whose arguments or effects are of kinds that this verifier does not know.
 fn is_unsupported(name: &str) -> bool {
-    const PREFIXES: &[&str] = &[
-        "bpf_obj_",
-        "bpf_percpu_obj_",
-        "bpf_refcount_",
-        "bpf_list_",
-        "bpf_rbtree_",
-        "bpf_arena_",
-        "bpf_stream_",
-        "bpf_timer_",
-    ];
+    const PREFIXES: &[&str] = &["bpf_arena_", "bpf_stream_", "bpf_timer_"];
     PREFIXES.iter().any(|p| name.starts_with(p))
 }
 
@@ -147,6 +144,11 @@ impl<'a> Verifier<'a> {
         desc.and_then(|d| d.flags).is_some_and(|f| f.contains(KfuncFlags::ITER_NEXT))
     }
 
+    /// Whether a call runs a callback that orders the nodes of a tree.
+    pub(crate) fn is_rbtree_add(&self, insn: Insn) -> bool {
+        self.kfuncs.get(&(insn.imm as u32)).is_some_and(|d| d.name == RBTREE_ADD)
+    }
+
     /// A call of a kernel function.
     pub(crate) fn check_kfunc_call(&mut self, insn: Insn) -> Step {
         // Refused at the end, unless it turns out to be dead.
@@ -181,12 +183,17 @@ impl<'a> Verifier<'a> {
             dynptr: None,
             iter: None,
             subprog: None,
+            object: None,
+            root: None,
             field_map: None,
         };
         if takes_res_lock(desc.name) {
             self.push_lock_failure()?;
         }
         self.check_kfunc_args(&mut meta)?;
+        if desc.name == RBTREE_ADD {
+            self.push_less_callback(&meta)?;
+        }
         if let Some(field) = sets_async_callback(desc.name) {
             self.push_async_callback(field, meta.subprog, true)?;
         }
@@ -202,6 +209,9 @@ impl<'a> Verifier<'a> {
                     btf_id: desc.btf_id,
                 }));
             }
+        }
+        if adds_node(desc.name) && !self.disown_reference(self.reg(2).ref_obj_id) {
+            return Err(Reject::bug("an object without a reference was added"));
         }
         if desc.name == THROW {
             self.facts.kfuncs.insert(desc.btf_id);
@@ -246,12 +256,19 @@ impl<'a> Verifier<'a> {
         if id == 0 || !held {
             return false;
         }
-        self.cur.refs.retain(|r| r.kind != RefKind::Ptr || r.id != id);
+        self.release_state_of(id);
         self.cur.for_each_reg(|reg| {
             if reg.ref_obj_id == id {
                 *reg = RegState::unknown();
             }
         });
         true
+    }
+
+    /// The reference alone (`release_reference_nomark`).
+    pub(crate) fn release_state_of(&mut self, id: u32) -> bool {
+        let before = self.cur.refs.len();
+        self.cur.refs.retain(|r| r.kind != RefKind::Ptr || r.id != id);
+        self.cur.refs.len() != before
     }
 }

@@ -13,7 +13,7 @@ use crate::btf_walk::ids_match;
 use crate::env::Verifier;
 use crate::fields::FieldKind;
 use crate::kind::RejectionKind as Kind;
-use crate::regs::{DynptrType, NO_MAP, RegFlags, RegState, RegType, TypeName};
+use crate::regs::{DynptrType, NO_MAP, PROG_BTF, RegFlags, RegState, RegType, TypeName};
 use crate::rejection::{Reject, Res};
 use crate::state::RefKind;
 
@@ -27,6 +27,12 @@ enum ArgKind {
     ConstStr,
     Map,
     IrqFlag,
+    Allocated,
+    Refcounted,
+    ListHead,
+    ListNode,
+    RbRoot,
+    RbNode,
     Workqueue,
     TaskWork,
     ResSpinLock,
@@ -192,8 +198,8 @@ impl<'a> Verifier<'a> {
         if kind == ArgKind::Null {
             return Ok(false);
         }
-        if matches!(kind, ArgKind::Map | ArgKind::BtfId) {
-            if kind == ArgKind::Map && reg.map == NO_MAP {
+        if matches!(kind, ArgKind::Map | ArgKind::BtfId | ArgKind::Allocated) {
+            if kind == ArgKind::Map && matches!(reg.map, NO_MAP | PROG_BTF) {
                 return Err(Reject::inval(Kind::NotAMapPointer { reg: regno }));
             }
             if kind == ArgKind::Map {
@@ -240,8 +246,11 @@ impl<'a> Verifier<'a> {
         if suffix("__nullable") && reg.is_null() && !with_size {
             return Ok(ArgKind::Null);
         }
-        if suffix("__alloc") || suffix("__refcounted_kptr") {
-            return Err(Reject::unsupported("objects of the program's own types"));
+        if suffix("__alloc") {
+            return Ok(ArgKind::Allocated);
+        }
+        if suffix("__refcounted_kptr") {
+            return Ok(ArgKind::Refcounted);
         }
         if arg.points_to("bpf_dynptr") {
             return Ok(ArgKind::Dynptr);
@@ -249,6 +258,15 @@ impl<'a> Verifier<'a> {
         let iter = KfuncFlags::ITER_NEW | KfuncFlags::ITER_NEXT | KfuncFlags::ITER_DESTROY;
         if if meta.flags.intersects(iter) { arg.n == 0 } else { suffix("__iter") } {
             return Ok(ArgKind::Iter);
+        }
+        let graph = [
+            ("bpf_list_head", ArgKind::ListHead),
+            ("bpf_list_node", ArgKind::ListNode),
+            ("bpf_rb_root", ArgKind::RbRoot),
+            ("bpf_rb_node", ArgKind::RbNode),
+        ];
+        if let Some((_, kind)) = graph.iter().find(|(name, _)| arg.points_to(name)) {
+            return Ok(*kind);
         }
         if suffix("__str") {
             return Ok(ArgKind::ConstStr);
@@ -320,9 +338,16 @@ impl<'a> Verifier<'a> {
                 }
                 self.process_irq_flag(regno, meta.desc.name)
             }
+            ArgKind::Allocated => self.check_dropped_object(arg, reg, meta),
+            ArgKind::Refcounted => self.check_refcounted_object(arg, reg, meta),
+            ArgKind::ListHead => self.check_graph_root(FieldKind::ListHead, arg, reg, meta),
+            ArgKind::RbRoot => self.check_graph_root(FieldKind::RbRoot, arg, reg, meta),
+            ArgKind::ListNode => self.check_graph_node(FieldKind::ListNode, arg, reg, meta),
+            ArgKind::RbNode => self.check_graph_node(FieldKind::RbNode, arg, reg, meta),
             ArgKind::Workqueue | ArgKind::TaskWork => self.check_field_arg(kind, arg, reg, meta),
             ArgKind::ResSpinLock => {
-                let object = reg.ty == RegType::PtrToMapValue && reg.flags == RegFlags::NONE;
+                let object = reg.ty == RegType::PtrToMapValue && reg.flags == RegFlags::NONE
+                    || reg.is_own_object();
                 if !object {
                     let what = "map value or allocated object";
                     return Err(Reject::inval(Kind::NotPointingTo { arg: arg.n, what }));
@@ -458,10 +483,19 @@ impl<'a> Verifier<'a> {
             let kind = Kind::ExpectedObjectOrSocket { arg: arg.n, ty: reg.type_name(), want };
             return Err(Reject::inval(kind));
         }
-        if reg.flags.has(RegFlags::ALLOC) {
-            return Err(Reject::unsupported("objects of the program's own types"));
-        }
         let btf = arg.btf;
+        if let (PROG_BTF, Some(own)) = (reg.map, self.input.btf) {
+            let text = |btf: &Btf, id| {
+                alloc::format!("{} {}", kind_text(btf.type_by_id(id)), btf.type_name(id))
+            };
+            return Err(Reject::inval(Kind::ExpectedObject {
+                name: meta.desc.name.into(),
+                arg: arg.n,
+                want: text(btf, want).into(),
+                reg: arg.regno(),
+                have: text(own, reg.aux).into(),
+            }));
+        }
         let have = match object_struct(reg.ty) {
             Some(name) => btf.find_by_name_kind(name, BtfKind::Struct).unwrap_or(0),
             None => btf.skip_mods_and_typedefs(reg.aux),

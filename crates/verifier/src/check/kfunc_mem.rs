@@ -73,7 +73,7 @@ impl Verifier<'_> {
         let saved = *self.reg(regno.into());
         if saved.maybe_null() {
             let mut reg = saved;
-            mark_ptr_not_null(self.input, &self.map_btf, &mut reg);
+            mark_ptr_not_null(&self.known(), &mut reg);
             *self.reg_mut(regno.into()) = reg;
         }
         let result = check(self);

@@ -6,6 +6,8 @@ use stylet_btf::{Btf, Kind as BtfKind, Type};
 use stylet_catalog::{Features, KfuncFlags};
 
 use super::kfunc::{KfuncMeta, takes_res_lock};
+use super::nullness::may_point_to_lock;
+use super::object::{makes_object, own_object};
 use super::types::{is_scalar, kind_text};
 use crate::env::Verifier;
 use crate::kind::RejectionKind as Kind;
@@ -41,6 +43,9 @@ impl Verifier<'_> {
             }
             r0.ref_obj_id = id;
         }
+        if r0.id == 0 && may_point_to_lock(&self.known(), &r0) {
+            r0.id = self.new_id();
+        }
         *self.reg_mut(0) = r0;
         Ok(())
     }
@@ -51,6 +56,15 @@ impl Verifier<'_> {
         let ty = btf.type_by_id(id).filter(|_| id != 0);
         if matches!(meta.desc.name, "bpf_dynptr_slice" | "bpf_dynptr_slice_rdwr") {
             return self.slice_result(meta);
+        }
+        if makes_object(meta.desc.name) {
+            return self.new_object(meta);
+        }
+        if let Some(object) = meta.object {
+            return Ok(own_object(object, 0, RegFlags::NONE));
+        }
+        if let Some(root) = &meta.root {
+            return Ok(self.graph_result(root, meta.has(KfuncFlags::ACQUIRE)));
         }
         match meta.desc.name {
             "bpf_cast_to_kern_ctx" => return self.kern_ctx_result(btf),

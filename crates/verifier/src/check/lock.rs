@@ -28,6 +28,7 @@ impl Verifier<'_> {
     pub(crate) fn reg_record(&self, reg: &RegState) -> Option<&Record> {
         match reg.ty {
             RegType::PtrToMapValue => Some(&self.map_btf[reg.map as usize].record),
+            _ if reg.is_any_own_object() => self.objects.get(&reg.aux),
             _ => None,
         }
     }
@@ -98,6 +99,7 @@ impl Verifier<'_> {
         if let Some(at) = self.cur.refs.iter().position(is_it) {
             self.cur.refs.remove(at);
         }
+        self.invalidate_non_owning_refs();
         Ok(())
     }
 

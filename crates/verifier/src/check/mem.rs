@@ -52,7 +52,8 @@ pub(crate) type PtrClass = (RegType, RegFlags);
 /// Pointers for which the instruction is rewritten: it cannot serve another type as well
 /// (`reg_type_mismatch_ok`).
 fn needs_own_insn(class: PtrClass) -> bool {
-    matches!(
+    let own = class.0 == RegType::PtrToBtfId && class.1.has(RegFlags::ALLOC);
+    !own && matches!(
         class.0,
         RegType::PtrToCtx
             | RegType::PtrToBtfId
@@ -157,11 +158,11 @@ impl Verifier<'_> {
             RegType::PtrToMapValue if type_known => {
                 self.check_map_access_type(&reg, off, a.size, a.dir)?;
                 let kptr = self.check_map_access(a.regno, off, a.size, false, true)?;
-                if kptr.is_some() {
-                    return Err(Reject::unsupported("kernel pointers in map values"));
-                }
                 self.note_mem(MemKind::Checked);
-                self.load_map_value(&reg, off, &a)?;
+                match kptr {
+                    Some(field) => self.check_map_kptr_access(field, &a)?,
+                    None => self.load_map_value(&reg, off, &a)?,
+                }
             }
             RegType::PtrToMem => self.check_plain_mem(&reg, off, &a)?,
             RegType::PtrToCtx if type_known => self.check_ctx_mem(&reg, off, &a)?,

@@ -22,6 +22,10 @@ impl Verifier<'_> {
         let sleeps_in = |region| {
             Err(Reject::acces(Kind::KfuncSleepsInRegion { name: name.to_string(), region }))
         };
+        let rcu_section = matches!(name, "bpf_rcu_read_lock" | "bpf_rcu_read_unlock");
+        if rcu_section && sections.rcu != 0 && self.in_rbtree_cb() {
+            return Err(Reject::acces(Kind::RcuInRbtreeCb));
+        }
         match (name, sections.rcu) {
             ("bpf_rcu_read_lock", 0) => self.cur.sections.rcu = 1,
             ("bpf_rcu_read_lock", n) if self.cat.has(Features::NESTED_RCU) => {
