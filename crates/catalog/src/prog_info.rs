@@ -20,6 +20,8 @@ pub enum CtxKind {
     PerfEvent,
     /// The caller's buffer (`ctx_in` of BPF_PROG_TEST_RUN).
     Syscall,
+    /// `struct bpf_nf_ctx`: two pointers to objects of the kernel.
+    Netfilter,
     /// Fields, see `Env::ctx_access`.
     Fields,
 }
@@ -138,6 +140,7 @@ static INFO: &[ProgTypeInfo] = &[
     fields(ProgType::CGROUP_SYSCTL, ANY),
     fields(ProgType::CGROUP_SOCKOPT, &[A::CGROUP_SETSOCKOPT, A::CGROUP_GETSOCKOPT]),
     fields(ProgType::LIRC_MODE2, ANY),
+    info(ProgType::NETFILTER, CtxKind::Netfilter, 16, &[A::NETFILTER]),
     info(ProgType::RAW_TRACEPOINT, CtxKind::RawArgs, RAW_ARGS_SIZE, NONE),
     info(ProgType::RAW_TRACEPOINT_WRITABLE, CtxKind::RawArgsWritable, RAW_ARGS_SIZE, NONE),
     ProgTypeInfo {
@@ -218,7 +221,8 @@ impl ProgTypeInfo {
                 | ProgType::CGROUP_DEVICE
                 | ProgType::CGROUP_SYSCTL
                 | ProgType::CGROUP_SOCKOPT
-                | ProgType::SK_LOOKUP,
+                | ProgType::SK_LOOKUP
+                | ProgType::NETFILTER,
                 _,
             ) => Some((0, 1)),
             _ => None,

@@ -102,7 +102,9 @@ impl<'a> Verifier<'a> {
             | A::TRACE_FENTRY
             | A::TRACE_FEXIT
             | A::TRACE_FSESSION => self.function(btf, id, ty, name)?,
-            _ => return Err(Reject::inval(Kind::Silent)),
+            attach_type => {
+                return Err(Reject::inval(Kind::NoAttachType { prog_type: prog, attach_type }));
+            }
         };
         self.attached = Some(attached);
         Ok(())
@@ -139,7 +141,7 @@ impl<'a> Verifier<'a> {
         let named = btf.find_by_name_kind(&runner, BtfKind::Func).and_then(|f| func_proto(btf, f));
         let nullable = if named.is_none() { nullable_in_classes(btf) } else { 0 };
         let Some(proto) = named.or_else(|| pointed_proto(btf, typedef.ty)) else {
-            return Err(Reject::inval(Kind::Silent));
+            return Err(Reject::inval(Kind::NoPrototype { name: full.to_string() }));
         };
         Ok(Attached { btf, name, proto, trace: true, nullable, iter_args: &[], lsm: None })
     }
@@ -148,7 +150,7 @@ impl<'a> Verifier<'a> {
         let proto = proto_of(btf, id, ty)?;
         check_proto(btf, name, &proto)?;
         let Some(target) = name.strip_prefix("bpf_iter_") else {
-            return Err(Reject::inval(Kind::Silent));
+            return Err(Reject::inval(Kind::NotAnIterator { name: name.to_string() }));
         };
         let Some(iter_args) = iter_args(target) else {
             return Err(Reject::unsupported(alloc::format!("iterators over {target}")));
@@ -298,7 +300,10 @@ fn proto_of<'a>(btf: &'a Btf, id: TypeId, ty: Type<'a>) -> Res<FuncProto<'a>> {
         let what = "is not a function".into();
         return Err(Reject::inval(Kind::AttachBtfId { id, what }));
     };
-    func_proto(btf, id).ok_or_else(|| Reject::inval(Kind::Silent))
+    func_proto(btf, id).ok_or_else(|| {
+        let name = btf.name(ty.name_off()).to_string();
+        Reject::inval(Kind::NoPrototype { name })
+    })
 }
 
 /// A trampoline can call such a function (`btf_distill_func_proto`).

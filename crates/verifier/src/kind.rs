@@ -142,6 +142,12 @@ pub enum RejectionKind {
     // What programs attach to.
     #[error("Tracing programs must provide btf_id")]
     NoAttachBtfId,
+    #[error("programs of type {prog_type} attach to nothing that has BTF id {id}")]
+    AttachesByNoId { prog_type: stylet_uapi::ProgType, id: u32 },
+    #[error("{name} is no iterator")]
+    NotAnIterator { name: String },
+    #[error("{name} has no prototype")]
+    NoPrototype { name: String },
     #[error("attach_btf_id {id} {what}")]
     AttachBtfId { id: u32, what: String },
     #[error("The function {name} {what}")]

@@ -42,7 +42,7 @@ fn check_load(env: &Env, input: &ProgInput<'_>) -> Res<()> {
     let attaches = matches!(prog_type, P::TRACING | P::LSM | P::STRUCT_OPS | P::EXT);
     let btf_id = input.attach_btf_id;
     if btf_id != 0 && !attaches || btf_id > MAX_BTF_ID {
-        return Err(Reject::inval(Kind::Silent));
+        return Err(Reject::inval(Kind::AttachesByNoId { prog_type, id: btf_id }));
     }
     let known = env.prog_info(prog_type);
     // How far objects were trusted before is not modelled.

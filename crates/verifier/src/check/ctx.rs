@@ -1,6 +1,9 @@
 //! The context (`check_ctx_access`, the program types' `is_valid_access`).
 
+use stylet_btf::Kind as BtfKind;
 use stylet_catalog::{CtxAccess, CtxKind, CtxLoad, ProgTypeInfo};
+
+use stylet_uapi::ProgType;
 
 use super::mem::{Access, Dir, Value};
 use crate::env::Verifier;
@@ -58,6 +61,9 @@ impl Verifier<'_> {
         if self.attached.is_some() {
             return self.check_btf_ctx(off, a);
         }
+        if self.input.prog_type == ProgType::NETFILTER {
+            return self.check_netfilter_ctx(off, a);
+        }
         let Some((loaded, flags)) = self.ctx_access(i64::from(off), a) else {
             return Err(Reject::acces(Kind::InvalidCtxAccess { off, size: a.size as i32 }));
         };
@@ -72,6 +78,28 @@ impl Verifier<'_> {
                 value.id = self.new_id();
             }
             *self.reg_mut(dst.into()) = value;
+        }
+        Ok(())
+    }
+
+    /// A load of the hook's state or of the packet (`nf_is_valid_access`).
+    fn check_netfilter_ctx(&mut self, off: i32, a: &Access) -> Res<()> {
+        let invalid = Kind::InvalidCtxAccess { off, size: a.size as i32 };
+        let name = match (off, a.size, a.dir) {
+            (0, 8, Dir::Read) => "nf_hook_state",
+            (8, 8, Dir::Read) => "sk_buff",
+            _ => return Err(Reject::acces(invalid)),
+        };
+        let btf = self.cat.btf.as_ref();
+        let id = btf.and_then(|btf| btf.find_by_name_kind(name, BtfKind::Struct));
+        let Some(aux) = id else {
+            return Err(Reject::unsupported(alloc::format!("struct {name}, which the BTF lacks")));
+        };
+        self.note_mem(MemKind::Ctx);
+        self.note_ctx(off as u32, a);
+        if let Value::Reg(dst) = a.value {
+            let object = RegState::pointer(RegType::PtrToBtfId, RegFlags::TRUSTED);
+            *self.reg_mut(dst.into()) = RegState { aux, ..object };
         }
         Ok(())
     }
@@ -118,7 +146,7 @@ impl Verifier<'_> {
             CtxKind::RawArgsWritable if off == 0 => (size == 8).then_some(RegType::PtrToTpBuffer),
             // The record of a perf event may be read in part, its registers only in full.
             CtxKind::PerfEvent if off < PERF_SAMPLE_PERIOD && size != 8 => None,
-            CtxKind::BtfArgs => None,
+            CtxKind::BtfArgs | CtxKind::Netfilter => None,
             _ => Some(RegType::Scalar),
         }
     }

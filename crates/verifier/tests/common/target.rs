@@ -59,6 +59,7 @@ const WHOLE: &[&str] = &[
     "inet_sock",
     "request_sock",
     "sk_buff",
+    "nf_hook_state",
     "net_device",
     "xdp_buff",
     "seq_file",
