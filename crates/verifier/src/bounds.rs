@@ -10,7 +10,7 @@ mod alu;
 mod branch;
 mod deduce;
 mod extend;
-mod print;
+pub(crate) mod print;
 
 #[cfg(test)]
 mod tests;

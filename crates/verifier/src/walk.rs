@@ -43,7 +43,12 @@ impl Verifier<'_> {
             self.cur.last_insn_idx = prev;
             self.cur.insn_idx = at;
             let pruned = self.aux[at as usize].prune_point && self.is_state_visited()?;
-            let flow = if pruned { Flow::Exit } else { self.do_insn(insn)? };
+            let flow = if pruned {
+                self.log_safe();
+                Flow::Exit
+            } else {
+                self.do_insn(insn)?
+            };
             prev = at;
             match flow {
                 Flow::Next => self.insn_idx = at + if insn.is_lddw() { 2 } else { 1 },
@@ -66,9 +71,11 @@ impl Verifier<'_> {
         }
         self.facts.insns[at].seen = true;
         self.log_insn(insn);
+        let stack = self.log_stack();
         self.begin_stack_marks();
         let flow = self.do_check_insn(insn)?;
         self.commit_stack_marks();
+        self.log_touched(insn, stack);
         Ok(flow)
     }
 

@@ -51,6 +51,7 @@ impl Verifier<'_> {
         callee.regs[1..6].copy_from_slice(&args);
         let caller = self.cur.curframe() - 1;
         Self::clear_caller_saved(self.cur.frame_mut(caller));
+        self.log_call(caller);
         self.note_step(PathStep::Call { insn_idx: at, target });
         self.insn_idx = target;
         Ok(Flow::Jumped)

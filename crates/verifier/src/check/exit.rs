@@ -104,12 +104,14 @@ impl Verifier<'_> {
                 return Err(bad_scalar("At callback return", 0, &r0, range));
             }
         }
-        self.cur.frames.pop();
-        if !in_callback {
-            *self.reg_mut(0) = r0;
-        }
+        let frame = self.cur.curframe();
         let from = self.insn_idx;
         self.insn_idx = if in_callback { callsite } else { callsite + 1 };
+        if !in_callback {
+            self.cur.frame_mut(frame - 1).regs[0] = r0;
+        }
+        self.log_return(frame);
+        self.cur.frames.pop();
         self.note_step(PathStep::Return { insn_idx: from, target: self.insn_idx });
         let prev = if in_callback { self.find_prev_entry(callsite) } else { None };
         if let Some(prev) = prev {

@@ -101,6 +101,16 @@ fn make_maps(case: &Case, btf: Option<i32>) -> Result<Vec<Fd>, String> {
 
 /// The kernel's verdict: errno and log.
 pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
+    load_with(case, None)
+}
+
+/// The log of every path.
+pub fn log(case: &Case) -> Result<String, String> {
+    load_with(case, Some(2)).map(|(_, log)| log)
+}
+
+/// `level`: of the log; if none is asked for, what the verdict needs.
+fn load_with(case: &Case, level: Option<u32>) -> Result<(Result<(), i32>, String), String> {
     let btf = match &case.btf {
         Some(raw) => {
             let attr = Attr::new().ptr(0, raw.as_ptr()).u32(16, raw.len() as u32);
@@ -143,7 +153,7 @@ pub fn load(case: &Case) -> Result<(Result<(), i32>, String), String> {
     // A log that is too long for the buffer changes the errno.
     let silent = Attr(attr.0).u32(24, 0).u32(28, 0).ptr(32, std::ptr::null::<u8>());
     let verdict = bpf(PROG_LOAD, &silent).map(drop);
-    let level = if verdict.is_ok() { LOG_STATS } else { 1 };
+    let level = level.unwrap_or(if verdict.is_ok() { LOG_STATS } else { 1 });
     bpf(PROG_LOAD, &attr.u32(24, level)).map(drop).ok();
     let end = log.iter().position(|b| *b == 0).unwrap_or(log.len());
     Ok((verdict, String::from_utf8_lossy(&log[..end]).into_owned()))
