@@ -25,6 +25,7 @@ impl Verifier<'_> {
     }
 
     fn do_check(&mut self) -> Res<()> {
+        self.log.touch_all();
         let mut prev = u32::MAX;
         loop {
             self.hist_is_current = false;
@@ -71,11 +72,11 @@ impl Verifier<'_> {
         }
         self.facts.insns[at].seen = true;
         self.log_insn(insn);
-        let stack = self.log_stack();
+        let before = self.log_before();
         self.begin_stack_marks();
         let flow = self.do_check_insn(insn)?;
         self.commit_stack_marks();
-        self.log_touched(insn, stack);
+        self.log_touched(insn, before);
         Ok(flow)
     }
 

@@ -100,6 +100,7 @@ impl Verifier<'_> {
         let caller = queued.curframe() - 1;
         queued.frame_mut(caller).callback_depth += 1;
         self.push_stack(queued, start, at)?;
+        self.log.touch_all();
         self.note_pushed(PathStep::Call { insn_idx: at, target: start });
         self.cur.cur_mut().callback_depth = 0;
         Ok(())

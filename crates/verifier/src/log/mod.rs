@@ -8,7 +8,7 @@ use stylet_insn::{Insn, Style, disasm, opcode as op};
 
 use crate::env::Verifier;
 use crate::regs::RegType;
-use crate::state::StackSlot;
+use crate::state::{SlotType, StackSlot};
 use state::FrameText;
 
 /// Column of the state behind an instruction, and what columns are rounded up to (`BPF_LOG_ALIGNMENT`,
@@ -17,6 +17,13 @@ const ALIGNMENT: usize = 40;
 const MIN_ALIGNMENT: usize = 8;
 /// Registers that a call leaves without a value, and the one with its result.
 const CALLER_SAVED: u16 = 0x3f;
+
+/// What an instruction finds.
+pub(crate) struct Before {
+    stack: alloc::vec::Vec<StackSlot>,
+    /// Slots of dynptrs that arguments point to.
+    objects: u64,
+}
 
 /// The log.
 #[derive(Debug, Default)]
@@ -56,8 +63,13 @@ impl Log {
         if self.level == 1 {
             self.text.truncate(pos);
         }
-        (self.regs, self.slots) = (u16::MAX, u64::MAX);
+        self.touch_all();
         self.resumed = true;
+    }
+
+    /// All of the state is to be printed (`mark_verifier_state_scratched`).
+    pub fn touch_all(&mut self) {
+        (self.regs, self.slots) = (u16::MAX, u64::MAX);
     }
 
     /// Adds text when the log is wanted.
@@ -129,6 +141,7 @@ impl Verifier<'_> {
             let (caller, callee) = (FrameText::all(self, caller), FrameText::all(self, caller + 1));
             let text = alloc::format!("caller:\n{caller}\ncallee:\n{callee}");
             self.log.line(format_args!("{text}"));
+            self.log.touch_all();
         }
     }
 
@@ -143,14 +156,32 @@ impl Verifier<'_> {
         }
     }
 
-    /// The stack of the running frame, when changes of it will be printed.
-    pub(crate) fn log_stack(&self) -> Option<alloc::vec::Vec<StackSlot>> {
-        self.log.enabled().then(|| self.cur.cur().stack.clone())
+    /// The stack of the running frame and the objects on it that arguments point to, when changes will be printed.
+    pub(crate) fn log_before(&self) -> Option<Before> {
+        if !self.log.enabled() {
+            return None;
+        }
+        let func = self.cur.cur();
+        let mut objects = 0;
+        for reg in func.regs[1..6].iter().filter(|r| r.ty == RegType::PtrToStack) {
+            let at = reg.bounds.const_value().map(|value| -(value as i64) - i64::from(reg.off) - 1);
+            let spi = at.and_then(|at| usize::try_from(at).ok()).map(|at| at / 8);
+            if let Some((spi, slot)) = spi.and_then(|spi| Some((spi, func.stack.get(spi)?)))
+                && reg.frameno() == self.cur.curframe()
+                && slot.types[0] == SlotType::Dynptr
+            {
+                objects |= 1 << spi.min(63);
+            }
+        }
+        Some(Before { stack: func.stack.clone(), objects })
     }
 
     /// Notes what an instruction has read and written (`mark_reg_scratched`, `mark_stack_slot_scratched`).
-    pub(crate) fn log_touched(&mut self, insn: Insn, before: Option<alloc::vec::Vec<StackSlot>>) {
-        let Some(before) = before else { return };
+    pub(crate) fn log_touched(&mut self, insn: Insn, before: Option<Before>) {
+        let Some(Before { stack: before, objects }) = before else { return };
+        if insn.is_helper_call() || insn.is_kfunc_call() {
+            self.log.slots |= objects;
+        }
         let (dst, src) = (1u16 << (insn.dst & 15), 1u16 << (insn.src & 15));
         let by_src = if insn.is_src_reg() { src } else { 0 };
         self.log.regs |= match insn.class() {
@@ -170,7 +201,11 @@ impl Verifier<'_> {
         };
         let stack = &self.cur.cur().stack;
         for (spi, slot) in stack.iter().enumerate().take(64) {
-            if before.get(spi).is_none_or(|old| old != slot) {
+            // the kernel does not note memory that a kfunc fills
+            let noted = !insn.is_kfunc_call()
+                || slot.is_special()
+                || before.get(spi).is_some_and(StackSlot::is_special);
+            if noted && before.get(spi).is_none_or(|old| old != slot) {
                 self.log.slots |= 1 << spi;
             }
         }

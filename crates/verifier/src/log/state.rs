@@ -61,7 +61,8 @@ impl<'a, 'p> FrameText<'a, 'p> {
                 let mut sep = "";
                 number(f, &mut sep, "id", slot.spilled.id)?;
                 number(f, &mut sep, "ref_id", slot.spilled.ref_obj_id)?;
-                number(f, &mut sep, "dynptr_id", slot.spilled.dynptr_id)?;
+                // the kernel prints 1 here, whatever the dynptr
+                number(f, &mut sep, "dynptr_id", 1)?;
                 f.write_char(')')
             }
             (SlotType::Iter, StackObject::Iter { state, depth }) => {
