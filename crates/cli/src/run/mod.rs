@@ -36,6 +36,9 @@ pub fn run(args: &RunArgs) -> Result<(), Error> {
         Backend::User => Session::user()?,
         Backend::Kernel => Session::kernel()?,
     };
+    if args.json {
+        session.count_runs();
+    }
     let options = LoadOptions {
         allow_write: args.allow_write,
         log_level: u32::from(args.verbose) * 2,

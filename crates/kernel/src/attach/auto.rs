@@ -4,7 +4,7 @@ use stylet_object::{AttachTarget, TracingKind};
 use stylet_uapi::ProgType;
 
 use super::{
-    IterOpts, IterTarget, KprobeMultiOpts, KprobeOpts, KsyscallOpts, Method, PerfEventOpts,
+    Files, IterOpts, IterTarget, KprobeMultiOpts, KprobeOpts, KsyscallOpts, Method, PerfEventOpts,
     PerfMethod, RawTpOpts, TracepointOpts, TracingOpts, UprobeMultiOpts, UprobeOpts, UsdtOpts,
 };
 use crate::{Error, Kernel, Link, Prog};
@@ -24,6 +24,8 @@ pub struct AutoOpts<'a> {
     pub event: Option<PerfEventOpts>,
     /// What an iterator goes over.
     pub iter: IterTarget<'a>,
+    /// Files that were found for other programs of the same round.
+    pub files: Option<&'a Files>,
 }
 
 impl Default for AutoOpts<'_> {
@@ -35,6 +37,7 @@ impl Default for AutoOpts<'_> {
             method: Method::Auto,
             event: None,
             iter: IterTarget::All,
+            files: None,
         }
     }
 }
@@ -54,7 +57,11 @@ pub fn auto(kernel: &Kernel, prog: &Prog, opts: &AutoOpts<'_>) -> Result<Link, E
         return super::ksyscall(kernel, prog, &KsyscallOpts { cookie, method, ..probe });
     }
     if let Some(probe) = UprobeOpts::from_target(target) {
-        return super::uprobe(kernel, prog, &UprobeOpts { pid, cookie, method, ..probe });
+        let probe = UprobeOpts { pid, cookie, method, ..probe };
+        return match opts.files {
+            Some(files) => super::uprobe::uprobe_in(kernel, prog, &probe, files),
+            None => super::uprobe(kernel, prog, &probe),
+        };
     }
     if let Some(probe) = UsdtOpts::from_target(target) {
         return super::usdt(kernel, prog, &UsdtOpts { pid, cookie, ..probe });

@@ -54,13 +54,12 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Which methods to try, in order.
-    pub fn methods(&self, method: Method, kind: PmuKind) -> Method {
+    /// Which method to take: without the PMU there is only tracefs. Whether a link or an ioctl joins event and program is
+    /// seen when they are joined.
+    pub fn method(&self, method: Method, kind: PmuKind) -> Method {
         match method {
             Method::Auto if self.kernel.pmu(kind).is_none() => Method::Tracefs,
-            Method::Auto if self.kernel.has(Feature::PerfLink) => Method::PerfLink,
-            Method::Auto => Method::PerfIoctl,
-            explicit => explicit,
+            other => other,
         }
     }
 
@@ -75,10 +74,11 @@ impl Attempt<'_> {
 
     /// Attaches to a PMU's event.
     pub fn join(&self, event: OwnedFd, method: Method, cookie: u64) -> Result<Link, Error> {
-        let by = if method == Method::PerfLink || cookie != 0 {
-            PerfMethod::Link
-        } else {
-            PerfMethod::Ioctl
+        let by = match method {
+            Method::Auto => PerfMethod::Auto,
+            Method::PerfLink => PerfMethod::Link,
+            _ if cookie != 0 => PerfMethod::Link,
+            Method::PerfIoctl | Method::Tracefs => PerfMethod::Ioctl,
         };
         attach_event(self.kernel, self.prog, event, by, cookie, &self.to)
             .map_err(|error| self.explain(error))

@@ -1,5 +1,7 @@
 //! Files whose code is probed.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -9,12 +11,30 @@ use stylet_symbols::{ElfImage, Maps, find_file};
 use crate::Error;
 
 /// A file, found.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Binary {
     /// Path through which it can be opened, which is what the kernel is given.
     pub open: PathBuf,
     /// Path in messages.
     pub shown: PathBuf,
+}
+
+/// Files found so far, by name and process. It lives for one round of attachments, during which processes are taken to map
+/// the same files: their mappings are read once and not for each probe.
+#[derive(Debug, Default)]
+pub struct Files(RefCell<HashMap<(String, i32), Binary>>);
+
+impl Files {
+    /// [`Binary::find`], once for each file.
+    pub(super) fn find(&self, name: &str, pid: i32) -> Result<Binary, Error> {
+        let key = (name.to_string(), pid);
+        if let Some(known) = self.0.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = Binary::find(name, pid)?;
+        self.0.borrow_mut().insert(key, found.clone());
+        Ok(found)
+    }
 }
 
 impl Binary {

@@ -88,7 +88,7 @@ pub fn kprobe(kernel: &Kernel, prog: &Prog, opts: &KprobeOpts) -> Result<Link, E
     if opts.ret && matches!(opts.place, KprobePlace::Function { offset: 1.., .. }) {
         return Err(attempt.error(None, "a return probe takes no offset"));
     }
-    let method = attempt.methods(opts.method, PmuKind::Kprobe);
+    let method = attempt.method(opts.method, PmuKind::Kprobe);
     attempt.check_cookie(opts.method, method, opts.cookie)?;
     check_enabled()?;
     if method == Method::Tracefs {

@@ -27,6 +27,7 @@ mod uprobe;
 mod usdt;
 
 pub use auto::{AutoOpts, auto};
+pub use file::Files;
 pub use iter::{IterOpts, IterTarget, iter};
 pub use kprobe::{KprobeOpts, KprobePlace, kprobe};
 pub use ksyscall::{KsyscallOpts, ksyscall};

@@ -152,21 +152,23 @@ pub fn attach_event(
             why: why.into(),
         }
     };
-    let by_link = match method {
-        PerfMethod::Link => true,
-        PerfMethod::Auto => cookie != 0 || kernel.has(Feature::PerfLink),
-        PerfMethod::Ioctl => false,
-    };
-    if by_link {
-        kernel.require(Feature::PerfLink)?;
+    if method != PerfMethod::Ioctl {
         let extra = LinkExtra::PerfEvent { cookie };
         let target = event.as_raw_fd();
-        let link = sys::link_create(prog.as_fd(), target, AttachType::PERF_EVENT, 0, &extra)
-            .map_err(refused)?;
-        sys::perf_event_enable(event.as_fd()).map_err(refused)?;
-        return Ok(Link::from_perf_link(link, event));
-    }
-    if cookie != 0 {
+        match sys::link_create(prog.as_fd(), target, AttachType::PERF_EVENT, 0, &extra) {
+            Ok(link) => {
+                sys::perf_event_enable(event.as_fd()).map_err(refused)?;
+                return Ok(Link::from_perf_link(link, event));
+            }
+            // Whether there are such links is asked only now: the answer takes longer than a link.
+            Err(_)
+                if method == PerfMethod::Auto && cookie == 0 && !kernel.has(Feature::PerfLink) => {}
+            Err(errno) => {
+                kernel.require(Feature::PerfLink)?;
+                return Err(refused(errno));
+            }
+        }
+    } else if cookie != 0 {
         let why = "a program that is attached by ioctl has no cookie".into();
         return Err(Error::Attach { prog: prog.name().into(), to: to.into(), errno: None, why });
     }

@@ -10,7 +10,7 @@ use stylet_uapi::AttachType;
 
 use super::Method;
 use super::event::Attempt;
-use super::file::Binary;
+use super::file::{Binary, Files};
 use super::pmu::{Pmu, PmuKind};
 use super::tracefs::{Event, EventKind};
 use crate::feature::Feature;
@@ -98,7 +98,17 @@ fn raw_offset(text: &str) -> Option<u64> {
 /// [`Error::Symbols`] for a file or function that is not there; [`Error::NoProcess`]; [`Error::Missing`] for a method, a
 /// cookie or a reference counter that the kernel has not got; [`Error::Attach`] for a place that cannot be probed.
 pub fn uprobe(kernel: &Kernel, prog: &Prog, opts: &UprobeOpts) -> Result<Link, Error> {
-    let file = Binary::find(&opts.path, opts.pid)?;
+    uprobe_in(kernel, prog, opts, &Files::default())
+}
+
+/// The same, of files some of which have been found already.
+pub(super) fn uprobe_in(
+    kernel: &Kernel,
+    prog: &Prog,
+    opts: &UprobeOpts,
+    files: &Files,
+) -> Result<Link, Error> {
+    let file = files.find(&opts.path, opts.pid)?;
     let offset = match &opts.place {
         UprobePlace::Offset(offset) => *offset,
         UprobePlace::Function { name, offset } => file_offset(&file, name, *offset)?,
@@ -121,7 +131,7 @@ pub(super) fn at(
     if opts.ret && matches!(opts.place, UprobePlace::Function { offset: 1.., .. }) {
         return Err(attempt.error(None, "a return probe takes no offset"));
     }
-    let method = attempt.methods(opts.method, PmuKind::Uprobe);
+    let method = attempt.method(opts.method, PmuKind::Uprobe);
     attempt.check_cookie(opts.method, method, opts.cookie)?;
     if method == Method::Tracefs {
         let event = tracefs_event(&attempt, file, offset, opts)?;

@@ -7,7 +7,7 @@ use crate::session::place::{self, Outcome};
 use crate::session::{AttachOptions, AttachReport, ForProg, TargetId};
 use crate::{Error, Object};
 use stylet_kernel::attach::{
-    self, ALL_PROCESSES, AutoOpts, IterTarget, Method, PerfEventOpts, Sampling,
+    self, ALL_PROCESSES, AutoOpts, Files, IterTarget, Method, PerfEventOpts, Sampling,
 };
 use stylet_kernel::{Kernel, Link, LinkDetails, Prog};
 use stylet_object::{AttachTarget, ProgSpec};
@@ -26,6 +26,7 @@ struct Wish<'a> {
     pid: i32,
     cookie: u64,
     method: Method,
+    files: &'a Files,
 }
 
 impl Session {
@@ -44,6 +45,7 @@ impl Session {
         let mut outcomes = Vec::new();
         let mut attached = Vec::new();
         let mut runs = false;
+        let files = Files::default();
         for (number, loaded) in self.objects.iter().enumerate() {
             for (index, (prog, spec)) in loaded.specs.iter().zip(loaded.progs()) {
                 if once::is_run(spec) {
@@ -53,7 +55,7 @@ impl Session {
                 if place::only_tail_called(&loaded.object, *index, &options.overrides) {
                     continue;
                 }
-                let all = self.attach_prog(loaded, (prog, spec), targets, options);
+                let all = self.attach_prog(loaded, (prog, spec), targets, options, &files);
                 note(all, (number, spec), &mut outcomes, &mut attached);
             }
         }
@@ -72,6 +74,7 @@ impl Session {
         (prog, spec): (&Prog, &ProgSpec),
         targets: &[TargetId],
         options: &AttachOptions,
+        files: &Files,
     ) -> Vec<(Option<TargetId>, Result<Link, Error>)> {
         let object = &loaded.object;
         let places = match wanted(object, spec, options) {
@@ -95,6 +98,7 @@ impl Session {
                     method: ForProg::find(&options.methods, &spec.name)
                         .copied()
                         .unwrap_or_default(),
+                    files,
                 };
                 all.push((target, wish.attach().map_err(|error| in_object(object, error))));
             }
@@ -207,6 +211,7 @@ impl Wish<'_> {
             method: self.method,
             event: Some(PerfEventOpts { pid, ..PerfEventOpts::cpu_clock(sampling) }),
             iter,
+            files: Some(self.files),
         };
         Ok(attach::auto(self.kernel, self.prog, &opts)?)
     }

@@ -21,8 +21,8 @@ pub struct Session {
     pub(super) targets: Vec<TargetState>,
     pub(super) attached: Vec<AttachedLink>,
     pub(super) readers: RefCell<Readers>,
-    /// Runs are counted while it lives, where we may.
-    _stats: Option<StatsGuard>,
+    /// Runs are counted while it lives.
+    counted: Option<StatsGuard>,
 }
 
 /// An object whose programs passed the kernel's verifier.
@@ -66,15 +66,13 @@ impl Session {
     /// # Errors
     /// [`Error::Kernel`].
     pub fn new() -> Result<Session, Error> {
-        let kernel = Kernel::open()?;
-        let stats = stylet_kernel::read::enable_stats(&kernel).ok();
         Ok(Session {
-            kernel,
+            kernel: Kernel::open()?,
             objects: Vec::new(),
             targets: Vec::new(),
             attached: Vec::new(),
             readers: RefCell::default(),
-            _stats: stats,
+            counted: None,
         })
     }
 
@@ -144,7 +142,13 @@ impl Session {
         Ok(())
     }
 
-    /// How often each program ran.
+    /// Has the kernel count the runs of programs from now on, where it does and we may. It counts those of all programs then,
+    /// which costs each run some nanoseconds.
+    pub fn count_runs(&mut self) {
+        self.counted = stylet_kernel::read::enable_stats(&self.kernel).ok();
+    }
+
+    /// How often each program ran; runs are known only after [`count_runs`](Session::count_runs).
     pub fn stats(&self) -> Vec<ProgStats> {
         let progs = self.objects.iter().flat_map(Loaded::progs);
         progs
@@ -152,7 +156,7 @@ impl Session {
                 let stats = stylet_kernel::read::prog_stats(prog).unwrap_or_default();
                 ProgStats {
                     name: spec.name.clone(),
-                    runs: self._stats.is_some().then_some(stats.run_cnt),
+                    runs: self.counted.is_some().then_some(stats.run_cnt),
                     misses: stats.recursion_misses,
                 }
             })

@@ -173,6 +173,13 @@ impl Session {
         both!(self, s => s.lost())
     }
 
+    /// Has runs of programs counted: the user backend always does, the kernel only when it is asked.
+    pub fn count_runs(&mut self) {
+        if let Session::Kernel(session) = self {
+            session.count_runs();
+        }
+    }
+
     /// How often each program ran.
     pub fn stats(&self) -> Vec<ProgStats> {
         both!(self, s => s.stats())

@@ -58,7 +58,8 @@ pub struct Lost {
 pub struct ProgStats {
     /// Its name.
     pub name: String,
-    /// Runs, where they are counted: not in the user backend for a program that needs no CPU slot.
+    /// Runs, where they are counted: in the user backend not for a program that needs no CPU slot, in the kernel only after
+    /// [`Session::count_runs`](crate::Session::count_runs).
     pub runs: Option<u64>,
     /// Runs refused because a program was under way there already, or (in the user backend) no CPU slot was free.
     pub misses: u64,
