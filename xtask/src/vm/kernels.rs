@@ -1,6 +1,7 @@
 //! The kernels: which releases, from which suite, and the cache that keeps what is needed of them.
 //!
-//! The cache has a folder a release with `vmlinuz`, `config`, `version` (of the package) and `modules/*.ko`, unpacked.
+//! The cache has a folder a release with `vmlinuz`, `config`, `version` (of the package), `modules/*.ko`, unpacked, and
+//! `packed`: which modules were looked for.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ pub const RELEASES: [Release; 6] = [
 pub const DEFAULT: [&str; 3] = ["6.1", "6.12", "7.3"];
 
 /// Modules that tests load, unless they are built in.
-const MODULES: [&str; 1] = ["nbd"];
+const MODULES: [&str; 2] = ["nbd", "nf_conntrack"];
 
 /// A kernel that can be booted.
 pub struct Kernel {
@@ -67,21 +68,46 @@ pub fn lock(cache: &Path) -> Result<File, String> {
     Ok(file)
 }
 
-/// The kernel of release `name` from the cache; fetched if it is not there, or if `update` and the suite has a newer one.
+/// The kernel of release `name` from the cache; fetched if it is not there, if it was filled for other modules, or if `update`
+/// and the suite has a newer one.
 pub fn get(cache: &Path, name: &str, update: bool) -> Result<Kernel, String> {
     let release = RELEASES
         .iter()
         .find(|r| r.name == name)
         .ok_or_else(|| format!("kernel {name} is not known"))?;
     let folder = cache.join(name);
-    if !update && let Some(kernel) = cached(name, &folder) {
+    let complete = || {
+        cached(name, &folder).filter(|_| {
+            std::fs::read_to_string(folder.join("packed")).is_ok_and(|p| p == MODULES.join("\n"))
+        })
+    };
+    if !update && let Some(kernel) = complete() {
         return Ok(kernel);
     }
+    let fetched = fetch(cache, release, &folder, &complete);
+    match (fetched, cached(name, &folder)) {
+        // Without a network most tests run all the same.
+        (Err(e), Some(kernel)) if !update => {
+            eprintln!("{e}; the cache's kernel lacks modules that tests load");
+            Ok(kernel)
+        }
+        (result, _) => result,
+    }
+}
+
+/// Puts the suite's newest kernel of a release into the cache, unless it is there.
+fn fetch(
+    cache: &Path,
+    release: &Release,
+    folder: &Path,
+    complete: &dyn Fn() -> Option<Kernel>,
+) -> Result<Kernel, String> {
+    let name = release.name;
     let suite = Suite::open(release.suite, release.security, cache.join("apt").join(release.suite))
         .map_err(|e| format!("kernel {name}: {e}"))?;
     let packages = resolve(&suite, name)?;
     let version = packages[0].version.clone();
-    if let Some(kernel) = cached(name, &folder).filter(|k| k.version == version) {
+    if let Some(kernel) = complete().filter(|k| k.version == version) {
         return Ok(kernel);
     }
     eprintln!("{name}: fetching {version} ({})", suite.name());
@@ -94,10 +120,9 @@ pub fn get(cache: &Path, name: &str, update: bool) -> Result<Kernel, String> {
         let _ = std::fs::remove_dir_all(&fresh);
         return Err(format!("kernel {name}: {e}"));
     }
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::rename(&fresh, &folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    cached(name, &folder)
-        .ok_or_else(|| format!("kernel {name}: {} is incomplete", folder.display()))
+    let _ = std::fs::remove_dir_all(folder);
+    std::fs::rename(&fresh, folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    cached(name, folder).ok_or_else(|| format!("kernel {name}: {} is incomplete", folder.display()))
 }
 
 /// A kernel of the user's: a bzImage, and the folder it was built in for its configuration and modules.
@@ -233,7 +258,9 @@ fn fill(
         wanted.extend(depends(&bytes));
         std::fs::write(&to, bytes).map_err(|e| format!("{}: {e}", to.display()))?;
     }
-    std::fs::write(fresh.join("version"), version).map_err(|e| format!("{}: {e}", fresh.display()))
+    let failed = |e: std::io::Error| format!("{}: {e}", fresh.display());
+    std::fs::write(fresh.join("packed"), MODULES.join("\n")).map_err(failed)?;
+    std::fs::write(fresh.join("version"), version).map_err(failed)
 }
 
 /// A module's bytes, whatever it is compressed with.

@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = &[
     Test::new("features", features),
     // Linux 5.11: types of modules.
     Test::new("module_types", module_types).since(5, 11),
+    Test::new("module_kfuncs", module_kfuncs).since(5, 18).config("CONFIG_DEBUG_INFO_BTF_MODULES"),
     Test::new("missing_type", missing_type).since(5, 14),
     Test::new("denied", denied),
 ];
@@ -186,6 +187,23 @@ fn module_types(guest: &Guest) -> Outcome {
     let loaded = load(kernel, &spec(guest, "load_nbd")?, &LoadOptions::default())?;
     let info = sys::prog_info(loaded.progs[0].as_fd())?;
     assert_ne!(info.attach_btf_id, 0);
+    Ok(())
+}
+
+/// Kfuncs of nf_conntrack are called and answer, and CO-RE finds the module's own type.
+fn module_kfuncs(guest: &Guest) -> Outcome {
+    guest.insmod("nf_conntrack", "")?;
+    let kernel = guest.kernel();
+    let loaded = load(kernel, &spec(guest, "load_conntrack")?, &LoadOptions::default())?;
+    let prog = loaded.prog("lookup").ok_or_else(|| Failure::new("no program"))?;
+    // An Ethernet header and the least that follows it.
+    let data = [0; 64];
+    test_run(kernel, prog, &TestRun { data: &data, ..TestRun::default() })?;
+    assert_eq!(global(&loaded, "exists")?, 1);
+    // `struct bpf_ct_opts` and `__bpf_nf_ct_lookup` (net/netfilter/nf_conntrack_bpf.c).
+    assert_eq!(global(&loaded, "error_at")?, 4);
+    assert_eq!(global(&loaded, "unknown")? as i64, i64::from(-libc::ENOENT));
+    assert_eq!(global(&loaded, "no_proto")? as i64, i64::from(-libc::EPROTO));
     Ok(())
 }
 
